@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ Event: TypeAlias = Posted | Edited | Deleted
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """"I have seen everything up to here": an epoch and the seq of the last event seen in it."""
+    """An epoch and the seq of the last event seen in it: everything up to here is known."""
 
     epoch: str
     seq: int
@@ -203,12 +204,8 @@ def _check_json(name: str, value: object, depth: int) -> None:
             pass
         case str():
             check_text(name, value)
-        case int():
-            if abs(value) > MAX_INTEGER:
-                raise BadRequest(f"{name}: integers beyond 53 bits are read differently by different clients")
-        case float():
-            if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN is not itself
-                raise BadRequest(f"{name}: numbers must be finite")
+        case int() | float():
+            _check_number(name, value)
         case Mapping():
             _check_mapping(name, value, depth)
         case list() | tuple():
@@ -216,6 +213,13 @@ def _check_json(name: str, value: object, depth: int) -> None:
                 _check_json(name, item, depth + 1)
         case _:
             raise BadRequest(f"{name}: {type(value).__name__} is not JSON")
+
+
+def _check_number(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise BadRequest(f"{name}: numbers must be finite")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise BadRequest(f"{name}: integers beyond 53 bits are read differently by different clients")
 
 
 def _check_mapping(name: str, value: Mapping[Any, Any], depth: int) -> None:

@@ -1,0 +1,1 @@
+"""Chat rooms as supervised Trio actors."""
