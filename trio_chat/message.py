@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -207,9 +207,9 @@ def _check_json(name: str, value: object, depth: int) -> None:
         case int() | float():
             _check_number(name, value)
         case Mapping():
-            _check_mapping(name, value, depth)
+            _check_mapping(name, cast("Mapping[object, object]", value), depth)
         case list() | tuple():
-            for item in value:  # pyright: ignore[reportUnknownVariableType]
+            for item in cast("Sequence[object]", value):
                 _check_json(name, item, depth + 1)
         case _:
             raise BadRequest(f"{name}: {type(value).__name__} is not JSON")
@@ -222,7 +222,7 @@ def _check_number(name: str, value: float) -> None:
         raise BadRequest(f"{name}: integers beyond 53 bits are read differently by different clients")
 
 
-def _check_mapping(name: str, value: Mapping[Any, Any], depth: int) -> None:
+def _check_mapping(name: str, value: Mapping[object, object], depth: int) -> None:
     for key, item in value.items():
         if not isinstance(key, str):
             raise BadRequest(f"{name}: the keys of a JSON object are texts")
