@@ -28,7 +28,7 @@ from trio_chat.stores.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 Moment = Literal["before", "after"]
 Interfere = Callable[[str, Moment], Awaitable[None]]
@@ -78,7 +78,7 @@ class _Memory:
             pass
 
     @asynccontextmanager
-    async def _call(self, name: str) -> AsyncIterator[None]:
+    async def _call(self, name: str) -> AsyncGenerator[None]:
         # The body is what the call does, in one step, between the two moments at which it may fail.
         await trio.lowlevel.checkpoint()
         if self.interfere is not None:
@@ -189,17 +189,20 @@ class MemoryHotStore(_Memory):
         async with self._call("load"):
             epoch = self._current.get(room)
             kept = self._live(Session(room, epoch)) if epoch is not None else None
-            return kept and Stored(
-                epoch=kept.session.epoch,
-                top=kept.top,
-                synced=kept.synced,
-                floor=kept.floor,
-                first=kept.first,
-                trusted=kept.session in self._trusted,
-                events=tuple(kept.log.values()),
-                keys=dict(kept.keys),
-                receipts=dict(kept.receipts),
-            )
+            return None if kept is None else self._stored(kept)
+
+    def _stored(self, kept: _Kept) -> Stored:
+        return Stored(
+            epoch=kept.session.epoch,
+            top=kept.top,
+            synced=kept.synced,
+            floor=kept.floor,
+            first=kept.first,
+            trusted=kept.session in self._trusted,
+            events=tuple(kept.log.values()),
+            keys=dict(kept.keys),
+            receipts=dict(kept.receipts),
+        )
 
     async def append(self, write: Append) -> Conflict | None:
         """See `HotStore.append`."""
@@ -246,7 +249,7 @@ class MemoryHotStore(_Memory):
         """See `HotStore.unsynced`."""
         async with self._call("unsynced"):
             kept = self._live(session)
-            return kept and self._unsynced(kept, limit)
+            return None if kept is None else self._unsynced(kept, limit)
 
     def _unsynced(self, kept: _Kept, limit: int) -> Unsynced:
         above = sorted(seq for seq in kept.log if seq > kept.synced)
