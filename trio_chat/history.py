@@ -321,6 +321,14 @@ class History:
         if event.seq > self.synced:
             self._left[event.seq] = event
 
+    def keys(self) -> Mapping[str, int]:
+        """Return the client-chosen ids that are remembered, and the seq each one got."""
+        return self._keys
+
+    def has(self, message_id: str) -> int | None:
+        """Return the seq of a message in the window, or None."""
+        return self._ids.get(message_id)
+
     def take_superseded(self) -> tuple[int, ...]:
         """Return the seqs superseded since the last call: a store need not keep their entries."""
         taken, self._superseded = tuple(self._superseded), []

@@ -40,12 +40,13 @@ class Stored(msgspec.Struct, frozen=True):
         top: the highest seq written.
         synced: the highest seq of which the archive has everything up to it.
         floor: see `history.History.floor`.
-        first: the seq of the oldest message in the window when it was last written; 0 without one.
+        first: see `history.History.first`; 0 if it was never written.
         trusted: False if the tail may be missing: the server that holds it is not the one last written to.
         events: the readable entries, in the order of their seq.
         keys: clients' message ids of this session that must not be used twice, and the seq each one got.
         receipts: read marks by user.
         unreadable: how many entries could not be read; they are quarantined.
+        idle: seconds since the last `append`, by the store's own clock.
     """
 
     epoch: str
@@ -58,6 +59,7 @@ class Stored(msgspec.Struct, frozen=True):
     keys: Mapping[str, int]
     receipts: Mapping[str, Receipt]
     unreadable: int = 0
+    idle: float = 0.0
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -68,8 +70,8 @@ class Append(msgspec.Struct, frozen=True):
         expect: the top the writer believes to be stored. 0 opens the session: it becomes the current one if the
             room has none, or an older one (which is thereby ended), or this very one with nothing in it.
         top: the top afterwards; at least the seq of the last event.
-        first: the seq of the oldest message in the window afterwards; 0 without one.
-        floor: the history's floor afterwards.
+        first: `History.first` afterwards: the oldest seq the window or its tombstones still need.
+        floor: `History.floor` afterwards.
         events: what to add, in order of seq, each above `expect`. Gaps are allowed: superseded events
             need not be written. May be empty (receipts alone, a raised floor).
         superseded: seqs whose entries are no longer needed; unknown ones are ignored.

@@ -202,6 +202,7 @@ class MemoryHotStore(_Memory):
             events=tuple(kept.log.values()),
             keys=dict(kept.keys),
             receipts=dict(kept.receipts),
+            idle=self._clock() - kept.active,
         )
 
     async def append(self, write: Append) -> Conflict | None:

@@ -1,0 +1,252 @@
+"""A room's current session, and how much of it the hot store has.
+
+1. `write` is the output gate: it returns when the hot store has every event of the history, or when the room is
+   officially *degraded*: the store is away, and the events wait here, in order, until it is back.
+2. Every write names the top it expects. An answer that was lost is found again by the write's token; a store that
+   lost data is refilled from the history under the same epoch.
+3. Another writer is never overwritten: `Overtaken` says that the session must be loaded anew.
+4. A session whose tail nobody can vouch for is not continued: its seqs must not be used twice. It is ended, and
+   a new epoch begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+import trio
+from typing_extensions import override
+
+from trio_chat.errors import TrioChatError, Unavailable
+from trio_chat.history import REMEMBERED_WINDOWS, History
+from trio_chat.message import Receipt, new_epoch
+from trio_chat.stores.base import Append, Batch, Conflict, Durability, HotStore, Session, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from trio_chat.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# A write meets at most: its own lost predecessor, a store that lost its data, and one of these again.
+_ATTEMPTS = 4
+
+
+class Overtaken(TrioChatError):
+    """Somebody else writes to this session, or has begun a newer one."""
+
+
+class Ledger:
+    """See the module. Lives as long as its room's actor; `open` before anything else."""
+
+    def __init__(self, room: str, hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> None:
+        self.room = room
+        self.degraded = False
+        self.receipts: dict[str, Receipt] = {}
+        self._hot = hot
+        self._settings = settings
+        self._now = now
+        self._begin(None)
+
+    @override
+    def __repr__(self) -> str:
+        state = "degraded" if self.degraded else "written"
+        return f"<Ledger {self.room} {state} written={self.written} {self.history!r}>"
+
+    def _begin(self, after: str | None) -> None:
+        self._adopt(History(new_epoch(self._now(), after), self._settings.max_messages_per_session))
+
+    def _adopt(self, history: History) -> None:
+        self.history = history
+        self.session = Session(self.room, history.epoch)
+        self.receipts = {}
+        self.written = history.top
+        self._marked: dict[str, Receipt] = {}
+        self._keys: list[tuple[str, int]] = []
+        self._superseded: list[int] = []
+        self._writer = secrets.token_hex(4)
+        self._touched = trio.current_time()
+
+    async def open(self) -> None:
+        """Load the room's session, or begin one. If the store is away the room begins degraded.
+
+        Cancelling is safe: opening again starts from nothing.
+        """
+        try:
+            stored = await self._hot.load(self.room)
+            if stored is not None and (why := self._unfit(stored)):
+                logger.info("room %s: session %s %s", self.room, stored.epoch, why)
+                await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
+                self._begin(stored.epoch)
+            elif stored is not None:
+                self._restore(stored)
+            self.degraded = False
+        except TrioChatError as error:
+            self._degrade(error)
+
+    def _unfit(self, stored: Stored) -> str | None:
+        if not stored.trusted:
+            return "is not continued: the store was restarted meanwhile and may have lost its newest events"
+        if stored.idle >= self._settings.session_expiry_seconds:
+            return "expired while nobody was here"
+        return None
+
+    def _restore(self, stored: Stored) -> None:
+        history = History.restore(
+            stored.epoch,
+            self._settings.max_messages_per_session,
+            top=stored.top,
+            synced=stored.synced,
+            floor=stored.floor,
+            first=stored.first,
+            events=stored.events,
+            keys=stored.keys,
+        )
+        self._adopt(history)
+        self.receipts = dict(stored.receipts)
+        if stored.unreadable:
+            logger.error(
+                "room %s: %d entries could not be read and were set aside", self.room, stored.unreadable
+            )
+
+    def begin_anew(self) -> None:
+        """Leave the session behind and begin the next one, in one step."""
+        self._begin(self.history.epoch)
+
+    @property
+    def safe(self) -> int:
+        """The highest seq that the hot store or the archive has everything up to."""
+        return max(self.written, self.history.synced)
+
+    @property
+    def backlog(self) -> int:
+        """How many events nobody but this process has."""
+        return self.history.top - self.safe
+
+    def durability(self, seq: int) -> Durability:
+        """Return the step of the ladder an event has reached."""
+        if seq <= self.history.synced:
+            return "archive"
+        return self._hot.durability if seq <= self.written else "memory"
+
+    def promise(self) -> Durability:
+        """Return the step an event would reach before its ack, as things are."""
+        return "memory" if self.degraded else self._hot.durability
+
+    def remember_key(self, key: str, seq: int) -> None:
+        """Note an id that a client chose, for the next write."""
+        self._keys.append((key, seq))
+
+    def mark_read(self, user: str, receipt: Receipt) -> None:
+        """Note how far a user has read, for the next write."""
+        self.receipts[user] = self._marked[user] = receipt
+
+    def _owed(self) -> bool:
+        if self.history.top == 0:
+            return False
+        if self.history.top > self.written or self._marked:
+            return True
+        # Activity that is no event reaches the store now and then, so that it knows the session is alive.
+        return trio.current_time() - self._touched > self._settings.session_expiry_seconds / 4
+
+    async def write(self) -> None:
+        """Bring the hot store up to date, or degrade.
+
+        Cancelling is safe: the next write finds out what has arrived.
+
+        Raises:
+            Overtaken: the session is no longer ours to write.
+        """
+        if not self._owed():
+            return
+        self._superseded.extend(self.history.take_superseded())
+        if not self._hot.healthy:
+            # Nobody waits for a store that is known to be away; its own probe says when it is back.
+            self._degrade(Unavailable("the hot store is away"))
+            return
+        try:
+            for _ in range(_ATTEMPTS):
+                conflict = await self._hot.append(self._append())
+                if conflict is None:
+                    self._written()
+                    return
+                self._reconcile(conflict)
+            self._degrade(Overtaken("the store answers differently each time"))
+        except Overtaken:
+            raise
+        except TrioChatError as error:
+            self._degrade(error)
+
+    def _append(self) -> Append:
+        history = self.history
+        return Append(
+            session=self.session,
+            expect=self.written,
+            top=history.top,
+            first=history.first,
+            floor=history.floor,
+            events=history.entries(self.written),
+            superseded=tuple(self._superseded),
+            keys=tuple(self._keys),
+            receipts=dict(self._marked),
+            token=f"{self._writer}:{history.top}",
+            remember=history.limit * REMEMBERED_WINDOWS,
+        )
+
+    def _written(self) -> None:
+        history = self.history
+        self.written = history.top
+        self._marked.clear()
+        self._keys.clear()
+        self._superseded.clear()
+        self._touched = trio.current_time()
+        history.forget(self.written, self._settings.backlog_limit)
+        if self.degraded:
+            self.degraded = False
+            logger.info("room %s: the hot store is back and has everything", self.room)
+
+    def _reconcile(self, conflict: Conflict) -> None:
+        """Settle what we believe to be written with what is there."""
+        ours = conflict.epoch == self.history.epoch
+        if ours and (conflict.token.startswith(self._writer) or conflict.top < self.written):
+            # Our own write whose answer was lost, or a store that lost its newest entries.
+            self.written = conflict.top
+        elif conflict.epoch is None or conflict.epoch < self.history.epoch:
+            logger.warning("room %s: the hot store has lost the session; it is refilled", self.room)
+            self.written = 0
+            self._marked.update(self.receipts)
+            self._keys = list(self.history.keys().items())
+        else:
+            raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
+
+    def _degrade(self, error: TrioChatError) -> None:
+        if not self.degraded:
+            logger.warning("room %s: degraded, new messages are kept in memory only: %s", self.room, error)
+        self.degraded = True
+
+    async def end(self) -> None:
+        """End the session in the hot store; what the archive lacks of it stays there for the syncer."""
+        idle = max(trio.current_time() - self._touched, 0) * 0.99
+        try:
+            if not await self._hot.end(self.session, self.history.top, idle):
+                logger.warning(
+                    "room %s: the hot store does not hold session %s for idle", self.room, self.session.epoch
+                )
+        except TrioChatError as error:
+            logger.warning(
+                "room %s: session %s ends without the hot store: %s", self.room, self.session.epoch, error
+            )
+
+    def unsynced(self, released: int) -> Batch | None:
+        """Return what the archive lacks, from memory, up to `released`: for when the hot store cannot be read.
+
+        None if there is nothing, or if some of it is in the hot store alone.
+        """
+        history = self.history
+        if history.synced >= released or not history.complete:
+            return None
+        events = tuple(event for event in history.entries(history.synced) if event.seq <= released)
+        return Batch(self.session, released, events)

@@ -1,0 +1,223 @@
+"""The lobby finds or starts the actor of a room, supervises it, and forgets it when it retires.
+
+1. `mail` is synchronous: between finding a room and putting mail into it nothing else can happen, so nobody ever
+   holds a room that has retired.
+2. A crash stays in its room. The room is restarted from the hot store after a short, growing pause, with its
+   members still there; after five crashes within a minute that room alone is closed.
+3. Nurseries nest in the order of shutdown: rooms finish the mail they have, then the syncer makes its last round.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+from typing_extensions import override
+
+from trio_chat.errors import Unavailable
+from trio_chat.ledger import Overtaken
+from trio_chat.mail import Leave, Look, View
+from trio_chat.message import check_room
+from trio_chat.paging import read_page
+from trio_chat.room import Room
+from trio_chat.seat import Seat, ask, ignore
+from trio_chat.settings import Settings
+from trio_chat.syncer import Syncer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+
+    from trio_chat.mail import Mail
+    from trio_chat.message import Position
+    from trio_chat.paging import Page
+    from trio_chat.stores.base import Archive, Batch, HotStore, Session
+
+logger = logging.getLogger(__name__)
+
+_CRASHES = 5
+_CRASH_SECONDS = 60.0
+_PAUSE = 0.05
+# At the end: how long the rooms may take to finish the mail they have, and the syncer for its last round.
+_DRAIN_SECONDS = 5.0
+_LAST_ROUND_SECONDS = 5.0
+
+
+class LobbyStatistics(msgspec.Struct, frozen=True):
+    """Counts of one lobby."""
+
+    rooms: int
+    members: int
+    degraded: int
+    crashes: int
+
+
+class Lobby:
+    """All rooms of one process. Made by `open_lobby`; lives as long as that block."""
+
+    def __init__(
+        self, hot: HotStore, archive: Archive, settings: Settings, *, now: Callable[[], datetime]
+    ) -> None:
+        self.hot = hot
+        self.archive = archive
+        self.settings = settings
+        self.now = now
+        self.syncer = Syncer(hot, archive, settings, degraded=self._degraded, synced=self._synced)
+        self.rooms: dict[str, Room] = {}
+        self._nursery: trio.Nursery | None = None
+        self._crashes = 0
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Lobby rooms={len(self.rooms)} {self.syncer!r}>"
+
+    def statistics(self) -> LobbyStatistics:
+        """Return the current counts."""
+        rooms = self.rooms.values()
+        return LobbyStatistics(
+            rooms=len(rooms),
+            members=sum(len(room.audience) for room in rooms),
+            degraded=sum(room.ledger.degraded for room in rooms),
+            crashes=self._crashes,
+        )
+
+    def mail(self, room: str, mail: Mail) -> None:
+        """Bring mail to a room, starting the room if need be. Synchronous; the room answers later.
+
+        Raises:
+            BadRequest: the room id is malformed.
+            Unavailable: the room has too much mail (`overloaded`), or the lobby is closing.
+        """
+        found = self.rooms.get(room)
+        if found is None:
+            found = self._start(check_room(room))
+        found.mail(mail)
+
+    @asynccontextmanager
+    async def join(
+        self, room: str, *, user: str, resume: Position | None = None
+    ) -> AsyncGenerator[Seat, None]:
+        """Take a seat in a room; leaving the block leaves the room.
+
+        Args:
+            room: the room id.
+            user: who sits there. The library trusts its program; nobody is authenticated.
+            resume: the position up to which the program knows the room; see `Joined.recovered`.
+
+        Raises:
+            BadRequest: the room or the user id is malformed.
+            Unavailable: the room is overloaded or closed.
+        """
+        seat = Seat(check_room(room), user, partial(self.mail, room), self.settings)
+        try:
+            await seat.take(resume)
+            yield seat
+        finally:
+            seat.close()
+            if (found := self.rooms.get(room)) is not None:
+                found.mail(Leave(seat, True, ignore))
+
+    async def history(self, room: str, before: Position | None = None, limit: int = 50) -> Page:
+        """Return up to `limit` messages below a position, oldest first, from the window and then the archive.
+
+        Cancelling is safe.
+        """
+        view = await ask(partial(self.mail, room), Look, View)
+        return await read_page(room, view, before, limit, hot=self.hot, archive=self.archive)
+
+    def _start(self, name: str) -> Room:
+        if self._nursery is None:
+            raise Unavailable("the server is stopping; come back shortly")
+        room = self.rooms[name] = Room(
+            name,
+            hot=self.hot,
+            archiver=self.syncer,
+            settings=self.settings,
+            now=self.now,
+            forget=self._forget,
+        )
+        self._nursery.start_soon(self._supervise, room, name=f"room {name}")
+        return room
+
+    def _forget(self, room: Room) -> None:
+        del self.rooms[room.name]
+
+    def _degraded(self) -> Iterator[Batch]:
+        for room in self.rooms.values():
+            if (batch := room.unsynced()) is not None:
+                yield batch
+
+    def _synced(self, session: Session, seq: int) -> None:
+        if (room := self.rooms.get(session.room)) is not None:
+            room.note_synced(session.epoch, seq)
+
+    async def _supervise(self, room: Room) -> None:
+        crashes: list[float] = []
+        while not room.over:
+            try:
+                await room.run()
+            except Overtaken as error:
+                logger.warning("room %s is loaded anew: %s", room.name, error)
+                room.recover(Unavailable("the room was changed elsewhere; try again"))
+                await trio.sleep(_PAUSE)
+            except Exception:
+                self._crashes += 1
+                crashes = [at for at in crashes if at > trio.current_time() - _CRASH_SECONDS]
+                crashes.append(trio.current_time())
+                logger.exception("room %s crashed (%d times within a minute)", room.name, len(crashes))
+                if len(crashes) >= _CRASHES:
+                    room.close("the room failed too often and was closed; join again later")
+                room.recover(Unavailable("the room failed on this request; it was not carried out again"))
+                await trio.sleep(_PAUSE * 2 ** (len(crashes) - 1))
+
+    @asynccontextmanager
+    async def open_rooms(self) -> AsyncGenerator[None, None]:
+        """Let rooms run inside the block. At its end they finish the mail they have, within 5 s."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None
+                for room in list(self.rooms.values()):
+                    room.finish()
+                nursery.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
+
+    def unsaved(self) -> dict[str, int]:
+        """Return the rooms with events that neither store has, and how many each has."""
+        return {room.name: room.ledger.backlog for room in self.rooms.values() if room.ledger.backlog}
+
+
+@asynccontextmanager
+async def open_lobby(
+    *,
+    hot: HotStore,
+    archive: Archive,
+    settings: Settings | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> AsyncGenerator[Lobby, None]:
+    """Open a lobby over two stores, which must outlive the block.
+
+    Leaving the block lets the rooms finish the mail they have, then archives what is dirty; each is bounded by
+    5 s. Cancelling ends the rooms at once, where they are; the last round still happens, within its bound.
+
+    Args:
+        hot: where sessions live while they are active.
+        archive: where every message ends up.
+        settings: expiry, window, limits; the defaults if None.
+        now: the wall clock, for timestamps. A test may give it a virtual one.
+    """
+    async with trio.open_nursery() as syncing:
+        lobby = Lobby(hot, archive, settings or Settings(), now=now)
+        await syncing.start(lobby.syncer.run, name="syncer")
+        try:
+            async with lobby.open_rooms():
+                yield lobby
+        finally:
+            with trio.move_on_after(_LAST_ROUND_SECONDS, shield=True):
+                await lobby.syncer.sync_all()
+            syncing.cancel_scope.cancel()

@@ -1,0 +1,299 @@
+"""The room actor: one task that owns a room's session, its members and its deadline.
+
+1. Mail is put into the mailbox synchronously and never waits; a full mailbox refuses.
+2. A turn takes all waiting mail. It is decided, written by the ledger, and only then let out. While a write is on its
+   way new mail waits and becomes the next turn.
+3. A join sees everything decided before it and hears everything decided after it: a turn ends before the first
+   change behind a join.
+4. The deadline encloses only the wait for mail. Any mail that is activity moves it, at the moment it arrives.
+5. At the deadline the session ends: the syncer archives it, the members are told. With nobody here the room then
+   retires in one synchronous step; whoever comes later asks the lobby and gets a new room.
+6. If the actor crashes, `recover` answers the mail that did it and keeps the rest, the members and what they have
+   been told; the next `run` loads the session anew and tells them what they missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import trio
+from typing_extensions import override
+
+from trio_chat.audience import Audience
+from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
+from trio_chat.ledger import Ledger
+from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
+from trio_chat.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from trio_chat.settings import Settings
+    from trio_chat.stores.base import Batch, HotStore, Session
+
+logger = logging.getLogger(__name__)
+
+# How often a degraded room tries again although nobody speaks, and an ended session that nobody else has.
+_RETRY = 1.0
+
+
+class Archiver(Protocol):
+    """What a room asks of the syncer."""
+
+    def kick(self, session: Session) -> None:
+        """Archive this session soon. Never waits."""
+        ...
+
+    async def flush(self, session: Session, *, ended: datetime | None = None) -> bool:
+        """Archive this session now, and note when it ended. Returns whether the archive has it. Bounded in time."""
+        ...
+
+
+class RoomStatistics(msgspec.Struct, frozen=True):
+    """Counts of one room. `idle` is in seconds since the last activity."""
+
+    members: int
+    messages: int
+    top: int
+    synced: int
+    waiting: int
+    degraded: bool
+    idle: float
+
+
+class Room:
+    """A room: its mailbox, members and session. Lives from its first mail until it retires or is closed.
+
+    Args:
+        name: the room id.
+        hot: where the session lives.
+        archiver: who archives it.
+        settings: expiry, window, limits.
+        now: the wall clock.
+        forget: called once, when the room retires or is closed, in the same step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        hot: HotStore,
+        archiver: Archiver,
+        settings: Settings,
+        now: Callable[[], datetime],
+        forget: Callable[[Room], None],
+    ) -> None:
+        self.name = name
+        self.retired = False
+        self.audience = Audience(name)
+        self.ledger = Ledger(name, hot, settings, now)
+        self._archiver = archiver
+        self._settings = settings
+        self._now = now
+        self._forget = forget
+        self._mailbox: deque[Mail] = deque()
+        self._bell = trio.lowlevel.ParkingLot()
+        self._active = trio.current_time()
+        self._not_before = 0.0
+        self._finishing = False
+        self._turn: Turn | None = None
+        self._told = (self.ledger.history.epoch, 0)
+        """The position up to which the members have been told."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Room {self.name} members={len(self.audience)} waiting={len(self._mailbox)} {self.ledger!r}>"
+
+    def statistics(self) -> RoomStatistics:
+        """Return the current counts."""
+        history = self.ledger.history
+        return RoomStatistics(
+            members=len(self.audience),
+            messages=history.messages,
+            top=history.top,
+            synced=history.synced,
+            waiting=len(self._mailbox),
+            degraded=self.ledger.degraded,
+            idle=trio.current_time() - self._active,
+        )
+
+    def mail(self, mail: Mail) -> None:
+        """Put mail into the mailbox. Synchronous; the answer comes later.
+
+        Raises:
+            RoomRetired: ask the lobby again.
+            Unavailable: the mailbox is full (`overloaded`).
+        """
+        if self.retired:
+            raise RoomRetired(self.name)
+        if len(self._mailbox) >= self._settings.mailbox_limit and not isinstance(mail, Leave):
+            raise Unavailable(
+                "the room has too many requests waiting; try again shortly", ReplyCode.OVERLOADED
+            )
+        if not isinstance(mail, Leave) or mail.activity:
+            self._active = trio.current_time()
+        self._mailbox.append(mail)
+        self._bell.unpark()
+
+    def finish(self) -> None:
+        """Let the actor end when it has answered the mail it has. The room does not retire: its session goes on."""
+        self._finishing = True
+        self._bell.unpark()
+
+    def note_synced(self, epoch: str, seq: int) -> None:
+        """The archive has everything of the session up to `seq`. Synchronous, so no turn is half decided."""
+        if epoch == self.ledger.history.epoch:
+            self.ledger.history.mark_synced(seq)
+
+    def unsynced(self) -> Batch | None:
+        """Return what the archive lacks of this room, if the hot store cannot be asked. Changes nothing."""
+        return self.ledger.unsynced(self._told[1]) if self.ledger.degraded else None
+
+    @property
+    def over(self) -> bool:
+        """Whether the actor has nothing left to do."""
+        return self.retired or (self._finishing and not self._mailbox and self._turn is None)
+
+    async def run(self) -> None:
+        """Serve the room until it retires or is to finish.
+
+        Cancelling is safe: what was acknowledged is written; mail without an answer has an unknown outcome.
+        """
+        await self._begin()
+        while not self.over:
+            if self._mailbox:
+                await trio.lowlevel.checkpoint()
+            else:
+                with trio.move_on_at(self._wake_at()):
+                    await self._bell.park()
+            if self._mailbox:
+                await self._take_turn()
+            elif self.ledger.degraded:
+                await self._heal()
+            if not self._mailbox and trio.current_time() >= self._deadline:
+                await self._expire()
+
+    @property
+    def _deadline(self) -> float:
+        return max(self._active + self._settings.session_expiry_seconds, self._not_before)
+
+    def _wake_at(self) -> float:
+        if self.ledger.degraded:
+            return min(self._deadline, trio.current_time() + _RETRY)
+        return self._deadline
+
+    async def _begin(self) -> None:
+        history = self.ledger.history
+        await self.ledger.open()
+        if (turn := self._turn) is not None and self.ledger.history is history:
+            # A crash left a decided turn, and the history that has its events is the only one there is.
+            await self._finish(turn)
+        elif turn is not None:
+            self._turn = None
+            self._mailbox.extendleft(reversed(turn.decided))
+        self._catch_up()
+
+    async def _take_turn(self) -> None:
+        turn = Turn(self._take(), self.ledger, self.audience, self._now(), self._settings.backlog_limit)
+        self._turn = turn
+        turn.decide()
+        await self._finish(turn)
+
+    def _take(self) -> list[Mail]:
+        taken: list[Mail] = []
+        joined = False
+        while self._mailbox:
+            mail = self._mailbox[0]
+            if joined and isinstance(mail, (Post, Edit, Delete)):
+                break
+            joined = joined or isinstance(mail, Join)
+            taken.append(self._mailbox.popleft())
+        return taken
+
+    async def _finish(self, turn: Turn) -> None:
+        await self.ledger.write()
+        turn.release()
+        self._turn = None
+        self._told = (self.ledger.history.epoch, self.ledger.history.top)
+        if self.ledger.history.unsynced >= self._settings.sync_after_events:
+            self._archiver.kick(self.ledger.session)
+
+    async def _heal(self) -> None:
+        if self.ledger.history.top == 0:
+            await self.ledger.open()
+            self._catch_up()
+        else:
+            await self.ledger.write()
+
+    def _catch_up(self) -> None:
+        """Tell the members what they have not been told of a session that was loaded anew."""
+        history = self.ledger.history
+        epoch, seq = self._told
+        self._told = (history.epoch, history.top)
+        if epoch != history.epoch:
+            if seq > 0:
+                self.audience.tell([Expired(epoch)])
+            seq = history.floor
+        changes = history.since(seq)
+        if changes is None:
+            self.audience.tell([Closed("the room was restored from an older state; join again")])
+            self.audience.clear()
+        elif changes.events:
+            self.audience.tell([Changed(history.epoch, event) for event in changes.events])
+
+    async def _expire(self) -> None:
+        """End the session, tell the members, retire if there are none. What nobody else has keeps it alive."""
+        ledger, ended = self.ledger, self.ledger.history
+        if ended.top > 0:
+            await self._archiver.flush(ledger.session, ended=self._now())
+            if ledger.backlog > 0:
+                self._not_before = trio.current_time() + _RETRY
+                return
+            await ledger.end()
+            ledger.begin_anew()
+            self._told = (ledger.history.epoch, 0)
+            logger.info("room %s: session %s expired after %d events", self.name, ended.epoch, ended.top)
+            self.audience.tell([Expired(ended.epoch)])
+        if self._mailbox or self.retired:
+            return
+        if len(self.audience):
+            self._active = trio.current_time()
+        else:
+            self._retire()
+
+    def _retire(self) -> None:
+        self.retired = True
+        self._forget(self)
+
+    def close(self, reason: str) -> None:
+        """Put everybody out and retire, in one step. The session stays in the hot store."""
+        if self.retired:
+            return
+        self._retire()
+        error = Unavailable(reason, ReplyCode.ROOM_CLOSED)
+        self.recover(error)
+        if self._turn is not None:
+            self._turn.abandon(error)
+            self._turn = None
+        while self._mailbox:
+            self._mailbox.popleft().answer(error)
+        self.audience.tell([Closed(reason)])
+        self.audience.clear()
+        self._bell.unpark_all()
+
+    def recover(self, error: TrioChatError) -> None:
+        """After a crash: answer the mail that may have caused it with `error`, keep what was not begun."""
+        if (turn := self._turn) is None:
+            return
+        if turn.undecided:
+            turn.undecided.popleft().answer(error)
+            self._mailbox.extendleft(reversed(turn.undecided))
+            turn.undecided.clear()
+        else:
+            # It happened while writing or letting out: any of these may or may not have been carried out.
+            turn.abandon(error)
+            self._turn = None

@@ -1,0 +1,238 @@
+"""The syncer actor: brings to the archive what it lacks, many rooms in one transaction.
+
+1. A *round* takes sessions, reads what is above their marks, writes it in batches, then raises the marks. Every
+   step may be repeated; what was archived twice is there once.
+2. A round happens at start (what a killed process left), every interval, soon after a `kick`, for each `flush`, and
+   at the end.
+3. While the archive is away rounds are tried with capped, jittered backoff, and a `flush` says no at once.
+4. A row the archive refuses is found by halving the batch, set aside, and does not hold up the rest.
+5. When the hot store cannot be read, degraded rooms are archived from their own memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+from typing_extensions import override
+
+from trio_chat.errors import TrioChatError
+from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from trio_chat.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_BATCH_EVENTS = 5000
+_BACKOFF = (1.0, 60.0)
+# The longest a room's expiry waits for the archive; the session then stays in the hot store for a later round.
+_FLUSH_SECONDS = 5.0
+
+
+class SyncerStatistics(msgspec.Struct, frozen=True):
+    """Counts since the start. `behind` is the number of rounds that failed in a row."""
+
+    rounds: int
+    messages: int
+    refused: int
+    behind: int
+
+
+class Syncer:
+    """See the module. Lives inside the stores and outside the rooms: it must see their last events.
+
+    Args:
+        hot: where sessions are read from and marked.
+        archive: where they go.
+        settings: the interval.
+        degraded: returns what degraded rooms hold in memory alone.
+        synced: told synchronously that the archive has everything of a session up to a seq.
+    """
+
+    def __init__(
+        self,
+        hot: HotStore,
+        archive: Archive,
+        settings: Settings,
+        *,
+        degraded: Callable[[], Iterable[Batch]],
+        synced: Callable[[Session, int], None],
+    ) -> None:
+        self._hot = hot
+        self._archive = archive
+        self._interval = settings.session_sync_interval_seconds
+        self._degraded = degraded
+        self._synced = synced
+        self._wanted: set[Session] = set()
+        self._ended: dict[Session, datetime] = {}
+        self._bell = trio.Event()
+        self._round = _Round()
+        self._busy = trio.Lock()
+        self._not_before = 0.0
+        self._rounds = self._messages = self._refused = self._behind = 0
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Syncer rounds={self._rounds} messages={self._messages} behind={self._behind}>"
+
+    def statistics(self) -> SyncerStatistics:
+        """Return the current counts."""
+        return SyncerStatistics(self._rounds, self._messages, self._refused, self._behind)
+
+    def kick(self, session: Session) -> None:
+        """Archive this session soon. Never waits."""
+        self._wanted.add(session)
+        self._bell.set()
+
+    async def flush(self, session: Session, *, ended: datetime | None = None) -> bool:
+        """Archive this session now; `ended` notes when it ended. Returns whether the archive has it.
+
+        Waits at most 5 s, and not at all while the archive is known to be away. Cancelling is safe.
+        """
+        if ended is not None:
+            self._ended[session] = ended
+        if trio.current_time() < self._not_before:
+            return False
+        self.kick(session)
+        coming = self._round
+        with trio.move_on_after(_FLUSH_SECONDS):
+            await coming.done.wait()
+            return coming.succeeded
+        return False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Make rounds until cancelled. Cancelling is safe: the next round repeats what was not marked."""
+        task_status.started()
+        due = 0.0
+        while True:
+            everything = trio.current_time() >= due
+            if await self._make_round(everything=everything) and everything:
+                due = trio.current_time() + self._interval
+            with trio.move_on_at(max(due, self._not_before)):
+                await trio.sleep_until(self._not_before)
+                await self._bell.wait()
+
+    async def sync_all(self) -> bool:
+        """Archive everything dirty now. Returns whether the archive has everything. Cancelling is safe."""
+        return await self._make_round(everything=True)
+
+    async def _make_round(self, *, everything: bool) -> bool:
+        async with self._busy:
+            this, self._round = self._round, _Round()
+            wanted, self._wanted = self._wanted, set()
+            self._bell = trio.Event()
+            try:
+                await self._sync(wanted, everything=everything)
+                this.succeeded = True
+                self._behind, self._not_before = 0, 0.0
+            except TrioChatError as error:
+                self._back_off(error)
+            except Exception as error:
+                logger.exception("sync failed in a way nobody expected")
+                self._back_off(error)
+            finally:
+                self._rounds += 1
+                this.done.set()
+        return this.succeeded
+
+    def _back_off(self, error: Exception) -> None:
+        low, high = _BACKOFF
+        delay = min(low * 2**self._behind, high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        self._behind += 1
+        self._not_before = trio.current_time() + delay
+        logger.warning("sync failed, again in %.1f s: %s", delay, error)
+
+    async def _sync(self, wanted: set[Session], *, everything: bool) -> None:
+        if not self._hot.healthy:
+            await self._archive_degraded()
+            return
+        sessions = set(await self._hot.dirty()) | wanted if everything else wanted
+        todo = sorted(sessions | self._ended.keys())
+        while todo:
+            todo = await self._sync_some(todo)
+        await self._archive_degraded()
+
+    async def _sync_some(self, todo: list[Session]) -> list[Session]:
+        """Archive one batch's worth of sessions. Returns those that are still to do."""
+        batches: list[Batch] = []
+        marks: list[tuple[Session, int]] = []
+        again: list[Session] = []
+        events = done = 0
+        for session in todo:
+            if events >= _BATCH_EVENTS:
+                break
+            done += 1
+            found = await self._hot.unsynced(session, _BATCH_EVENTS)
+            ended = self._ended.get(session)
+            if found is None or not (found.events or ended or found.upto > found.synced):
+                self._ended.pop(session, None)
+                continue
+            events += len(found.events)
+            batches.append(Batch(session, found.upto, found.events, ended))
+            marks.append((session, found.upto))
+            if found.upto < found.top:
+                again.append(session)
+        self._messages += await self._write(batches)
+        await self._hot.mark_synced(marks)
+        for session, seq in marks:
+            self._synced(session, seq)
+            if session not in again:
+                self._ended.pop(session, None)
+        return again + todo[done:]
+
+    async def _archive_degraded(self) -> None:
+        batches = [*self._degraded()]
+        self._messages += await self._write(batches)
+        for batch in batches:
+            self._synced(batch.session, batch.top)
+
+    async def _write(self, batches: Sequence[Batch]) -> int:
+        """Write, halving what the archive refuses until the row that does it stands alone."""
+        if not batches:
+            return 0
+        try:
+            return await self._archive.write(batches)
+        except Refused as refusal:
+            halves = _halve(batches)
+            if halves is None:
+                await self._set_aside(batches[0], refusal)
+                return 0
+        return await self._write(halves[0]) + await self._write(halves[1])
+
+    async def _set_aside(self, batch: Batch, refusal: Refused) -> None:
+        self._refused += 1
+        for event in batch.events:
+            logger.error(
+                "room %s: the archive refuses message %s (session %s, event %d): %s",
+                batch.session.room, event.message.id, batch.session.epoch, event.seq, refusal,
+            )  # fmt: skip
+            if self._hot.healthy:
+                await self._hot.quarantine(batch.session, event.seq, str(refusal))
+
+
+class _Round:
+    """One round, for those who wait for it."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.succeeded = False
+
+
+def _halve(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]] | None:
+    """Split batches in two, a single batch by its events. None if there is nothing to split."""
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return batches[:middle], batches[middle:]
+    events = batches[0].events
+    if len(events) <= 1:
+        return None
+    middle = len(events) // 2
+    replace = msgspec.structs.replace
+    return [replace(batches[0], events=events[:middle])], [replace(batches[0], events=events[middle:])]

@@ -1,0 +1,211 @@
+"""One turn of a room: mail is decided synchronously, then written by the ledger, then let out synchronously.
+
+1. `decide` changes the history and the audience and keeps every answer and hearing back.
+2. `release` lets them out, in the order of the mail: changes to the members first, then each answer, then what may be
+   dropped. It runs only when the ledger has written the turn, or has degraded the room.
+3. A mail is taken off `undecided` after it was decided, so that after a crash the first one is the culprit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, assert_never
+
+from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
+from trio_chat.history import Change
+from trio_chat.mail import (
+    Accepted,
+    Answer,
+    Changed,
+    Delete,
+    Done,
+    Edit,
+    Hearing,
+    Join,
+    Joined,
+    Leave,
+    Look,
+    Mail,
+    Post,
+    Presence,
+    Read,
+    ReadMark,
+    Type,
+    Typing,
+    View,
+)
+from trio_chat.message import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from trio_chat.audience import Audience
+    from trio_chat.ledger import Ledger
+    from trio_chat.message import Event, Position
+
+
+class Turn:
+    """See the module. Lives from taking the mail to letting out the last answer.
+
+    Args:
+        mails: what to decide, in order.
+        now: the time of everything that happens in this turn.
+        backlog_limit: how many events a room may hold that nobody else has.
+    """
+
+    def __init__(
+        self, mails: Iterable[Mail], ledger: Ledger, audience: Audience, now: datetime, backlog_limit: int
+    ) -> None:
+        self.undecided = deque(mails)
+        self.ledger = ledger
+        self.history = ledger.history
+        self.audience = audience
+        self._now = now
+        self._backlog_limit = backlog_limit
+        self._results: deque[tuple[Mail, Change | Answer | None]] = deque()
+        self._changed: list[Changed] = []
+        self._passing: list[tuple[Hearing, str | None]] = []
+
+    @property
+    def decided(self) -> list[Mail]:
+        """The mail that is decided and not answered yet."""
+        return [mail for mail, _ in self._results]
+
+    def decide(self) -> None:
+        """Decide all mail."""
+        while self.undecided:
+            result = self._decide(self.undecided[0])
+            self._results.append((self.undecided.popleft(), result))
+
+    def _decide(self, mail: Mail) -> Change | Answer | None:
+        try:
+            if isinstance(mail, (Post, Edit, Delete)):
+                return self._change(mail)
+            return self._attend(mail)
+        except (BadRequest, Unavailable) as error:
+            return error
+
+    def _change(self, mail: Post | Edit | Delete) -> Change:
+        if self.ledger.backlog >= self._backlog_limit:
+            raise Unavailable("neither Redis nor Postgres takes messages at the moment", ReplyCode.OVERLOADED)
+        self.audience.touch(mail.user, self._now)
+        change = self._into_history(mail)
+        if change.event is not None:
+            self._changed.append(Changed(self.history.epoch, change.event))
+        return change
+
+    def _into_history(self, mail: Post | Edit | Delete) -> Change:
+        match mail:
+            case Post():
+                change = self.history.post(
+                    key=mail.key,
+                    user=mail.user,
+                    role=mail.role,
+                    content=mail.content,
+                    metadata=mail.metadata,
+                    now=self._now,
+                )
+                if mail.key is not None and change.event is not None:
+                    self.ledger.remember_key(mail.key, change.seq)
+                return change
+            case Edit():
+                return self.history.edit(
+                    mail.id,
+                    user=mail.user,
+                    moderator=mail.moderator,
+                    content=mail.content,
+                    metadata=mail.metadata,
+                    now=self._now,
+                )
+            case Delete():
+                return self.history.delete(mail.id, user=mail.user, moderator=mail.moderator, now=self._now)
+            case _:
+                assert_never(mail)
+
+    def _attend(self, mail: Join | Leave | Type | Read | Look) -> Answer | None:
+        match mail:
+            case Join():
+                # Admitted at the release, so that snapshot and membership are one step behind the turn's changes.
+                return None
+            case Leave():
+                if self.audience.remove(mail.member):
+                    self._passing.append((self.audience.presence_of(mail.member.user, self._now), None))
+            case Type():
+                self.audience.touch(mail.user, self._now)
+                self._passing.append((Typing(mail.user, mail.active), mail.user))
+            case Read():
+                self._mark_read(mail)
+            case Look():
+                return self._view()
+            case _:
+                assert_never(mail)
+        return Done()
+
+    def _mark_read(self, mail: Read) -> None:
+        seq = self.history.has(mail.message_id)
+        if seq is None:
+            raise BadRequest("lastReadMessageId: no such message in the window", ReplyCode.NOT_FOUND)
+        self.audience.touch(mail.user, self._now)
+        old = self.ledger.receipts.get(mail.user)
+        if old is None or seq > (self.history.has(old.message_id) or 0):
+            receipt = Receipt(mail.message_id, self._now)
+            self.ledger.mark_read(mail.user, receipt)
+            self._passing.append((ReadMark(mail.user, receipt), None))
+
+    def _view(self) -> View:
+        history = self.history
+        return View(
+            history.epoch, history.top, history.snapshot(), history.entries(history.synced), history.complete
+        )
+
+    def release(self) -> None:
+        """Let everything out."""
+        if self._changed:
+            self.audience.tell(self._changed)
+            self._changed = []
+        while self._results:
+            mail, result = self._results.popleft()
+            if isinstance(mail, Join):
+                mail.answer(self._admit(mail))
+            elif isinstance(result, Change):
+                mail.answer(self._acknowledge(result))
+            elif result is not None:
+                mail.answer(result)
+        for hearing, besides in self._passing:
+            self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
+
+    def _acknowledge(self, change: Change) -> Accepted:
+        durability = self.ledger.durability(change.seq)
+        return Accepted(change.id, self.history.epoch, change.seq, durability, change.event is None)
+
+    def _admit(self, join: Join) -> Joined:
+        voice, new = self.audience.add(join.member, self._now)
+        if new:
+            here = Presence(join.member.user, True, self._now)
+            self.audience.tell([here], droppable=True, besides=join.member.user)
+        history = self.history
+        resumed = self._resumed(join.resume)
+        return Joined(
+            epoch=history.epoch,
+            seq=history.top,
+            recovered=resumed is not None,
+            first=history.first,
+            changes=resumed or (),
+            messages=() if resumed is not None else history.snapshot(),
+            presence=self.audience.presence(),
+            receipts=dict(self.ledger.receipts),
+            durability=self.ledger.promise(),
+            voice=voice,
+        )
+
+    def _resumed(self, resume: Position | None) -> tuple[Event, ...] | None:
+        if resume is None or resume.epoch != self.history.epoch:
+            return None
+        changes = self.history.since(resume.seq)
+        return None if changes is None else changes.events
+
+    def abandon(self, error: TrioChatError) -> None:
+        """Answer everything that was decided with an error: its outcome is unknown."""
+        while self._results:
+            self._results.popleft()[0].answer(error)
