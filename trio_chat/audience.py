@@ -111,9 +111,12 @@ class Audience:
                 "room %s: a member of user %s failed to take a message and is out", self._room, member.user
             )
             self.remove(member)
+            member.put_out(self._room)
 
     def clear(self) -> None:
-        """Let everybody out."""
+        """Put everybody out."""
+        for member in self:
+            member.put_out(self._room)
         self._groups.clear()
         self._here.clear()
         self._last_active.clear()

@@ -100,6 +100,10 @@ class Member(Protocol):
         """Take a parcel. Must not wait; a member that raises is put out of the room."""
         ...
 
+    def put_out(self, room: str) -> None:
+        """Know that the room has put this member out. Must neither wait nor raise."""
+        ...
+
 
 # --- what a room answers
 

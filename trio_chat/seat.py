@@ -134,8 +134,11 @@ class Seat:
                 self._heard.send_nowait(hearing)
         except trio.WouldBlock:
             if not droppable:
-                self._heard.close()
                 raise Unavailable("the seat did not read", ReplyCode.OVERLOADED) from None
+
+    def put_out(self, room: str) -> None:  # noqa: ARG002 - a seat is in one room
+        """End the hearings. Called by the room."""
+        self._heard.close()
 
     async def take(self, resume: Position | None) -> None:
         """Join the room. Cancelling is safe: leaving undoes whatever happened."""

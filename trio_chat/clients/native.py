@@ -1,0 +1,321 @@
+"""The native wire: one JSON object a WebSocket text frame. Pure.
+
+1. `decode` turns a text into a request, or refuses it with a reason; nothing it takes can harm what is behind it.
+2. A turn's hearings are encoded once a room and handed to every member as ready WebSocket frames.
+3. A message is encoded by msgspec alone, so what was stored is what is sent, byte for byte.
+4. A room's whole history is kept encoded until the room changes, so a crowd that joins gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, assert_never, cast
+
+import msgspec
+from typing_extensions import override
+
+from trio_chat.clients.frames import text_frame
+from trio_chat.clients.vocabulary import Ref, Request, check
+from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
+from trio_chat.mail import (
+    Accepted,
+    Changed,
+    Closed,
+    Expired,
+    Hearing,
+    Joined,
+    Presence,
+    ReadMark,
+    Typing,
+    Voice,
+)
+from trio_chat.message import Deleted, Edited, Posted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.message import Message, Receipt
+    from trio_chat.paging import Page
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Request)
+_MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
+
+
+def decode(text: bytes) -> Request:
+    """Return the request in a text.
+
+    Raises:
+        BadRequest: it is not JSON, not one of our shapes, names a field twice, or holds an id outside its limits.
+    """
+    try:
+        request = _decoder.decode(text)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise BadRequest(f"expected one of the requests of the protocol as a JSON object: {error}") from None
+    except (RecursionError, UnicodeDecodeError):
+        raise BadRequest("expected a JSON object in UTF-8, nested at most 32 levels") from None
+    if _doubled(text):
+        raise BadRequest("the same field is given twice; give each once")
+    return check(request)
+
+
+class _Ref(msgspec.Struct):
+    ref: str | int | None = None
+
+
+def ref_of(text: bytes) -> Ref:
+    """Return the ref of a request that was refused, if it has one that can be read."""
+    try:
+        return _ref_decoder.decode(text).ref
+    except (ValueError, RecursionError):
+        return None
+
+
+_ref_decoder = msgspec.json.Decoder(_Ref)
+
+
+def _doubled(text: bytes) -> bool:
+    """Whether a valid JSON text names a member of some object twice.
+
+    Decoding keeps one of the two, so the text has more quotation marks than what was kept accounts for.
+    """
+    if b"\\u0022" in text:
+        # A quotation mark in disguise spoils the count; nobody's encoder writes it.
+        return sum(1 for colon in _MEMBER.findall(text) if colon) != _tally(msgspec.json.decode(text))[0]
+    _, strings, quotes = _tally(msgspec.json.decode(text))
+    return text.count(b'"') != 2 * strings + quotes
+
+
+def _tally(value: Any) -> tuple[int, int, int]:
+    """Count the members, the strings and the quotation marks within strings of a JSON value."""
+    if isinstance(value, str):
+        return 0, 1, value.count('"')
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value)
+        parts: list[Any] = [*pairs, *pairs.values()]
+        own = len(pairs)
+    elif isinstance(value, list):
+        parts, own = value, 0
+    else:
+        return 0, 0, 0
+    members = strings = quotes = 0
+    for counts in map(_tally, parts):
+        members, strings, quotes = members + counts[0], strings + counts[1], quotes + counts[2]
+    return members + own, strings, quotes
+
+
+class _Welcome(msgspec.Struct, frozen=True, tag_field="type", tag="welcome"):
+    user: str
+    connection: str
+    durability: str
+    limits: Mapping[str, float]
+
+
+class _Joined(msgspec.Struct, frozen=True, tag_field="type", tag="room:joined"):
+    ref: Ref
+    room: str
+    epoch: str
+    seq: int
+    first: int
+    recovered: bool
+    durability: str
+    members: list[str]
+
+
+class _Live(msgspec.Struct, frozen=True, tag_field="type", tag="room:live"):
+    room: str
+    epoch: str
+    seq: int
+
+
+class _Left(msgspec.Struct, frozen=True, tag_field="type", tag="room:left"):
+    ref: Ref
+    room: str
+
+
+class _Ack(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="ack"):
+    ref: Ref
+    room: str
+    id: str
+    epoch: str
+    seq: int
+    durability: str
+    duplicate: bool
+
+
+class _Error(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="error"):
+    code: ReplyCode
+    message: str
+    temporary: bool
+    ref: Ref = None
+    room: str | None = None
+
+
+def welcome(user: str, connection: str, durability: str, limits: Mapping[str, float]) -> bytes:
+    """Encode the answer to `hello`."""
+    return text_frame(_encode(_Welcome(user, connection, durability, limits)))
+
+
+def ack(ref: Ref, room: str, accepted: Accepted) -> bytes:
+    """Encode the answer to a change."""
+    return text_frame(
+        _encode(
+            _Ack(
+                ref, room, accepted.id, accepted.epoch, accepted.seq, accepted.durability, accepted.duplicate
+            )
+        )
+    )
+
+
+def left(ref: Ref, room: str) -> bytes:
+    """Encode the answer to `room:leave`."""
+    return text_frame(_encode(_Left(ref, room)))
+
+
+def page(ref: Ref, room: str, found: Page) -> bytes:
+    """Encode the answer to `history:get`. Each message says which session it is from."""
+    messages = [{"epoch": one.epoch, **msgspec.to_builtins(one.message)} for one in found.messages]
+    answer = {
+        "type": "history:page",
+        "ref": ref,
+        "room": room,
+        "messages": messages,
+        "source": found.source,
+        "more": found.more,
+        "before": found.before,
+    }
+    return text_frame(_encode(answer))
+
+
+def error(ref: Ref, room: str | None, failure: TrioChatError) -> bytes:
+    """Encode a refusal or a failure."""
+    code = failure.code if isinstance(failure, (BadRequest, Unavailable)) else ReplyCode.UNAVAILABLE
+    return text_frame(_encode(_Error(code, str(failure), code.temporary, ref, room)))
+
+
+def heartbeat(ref: Ref) -> bytes:
+    """Encode the answer to `heartbeat`."""
+    return text_frame(_encode({"type": "heartbeat"} if ref is None else {"type": "heartbeat", "ref": ref}))
+
+
+class NativeWire:
+    """The wire object; there is one, `NATIVE`."""
+
+    def voice(self, room: str) -> NativeVoice:
+        """Begin to speak in a room."""
+        return NativeVoice(room)
+
+
+NATIVE = NativeWire()
+
+
+class NativeVoice(Voice):
+    """One room's encoder. Lives as long as the room has members of this wire."""
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+        self._name = _encode(room)
+        self._history: tuple[tuple[str, int], bytes] | None = None
+
+    @override
+    def tell(self, hearings: Sequence[Hearing]) -> bytes:
+        """Return ready frames, one a hearing, joined."""
+        return b"".join([text_frame(self._tell(hearing)) for hearing in hearings])
+
+    def _tell(self, hearing: Hearing) -> bytes:
+        match hearing:
+            case Changed():
+                self._history = None
+                return self._change(hearing)
+            case Typing(user, active):
+                return _encode(
+                    {"type": "typing:start" if active else "typing:stop", "room": self._room, "userId": user}
+                )
+            case ReadMark(user, receipt):
+                mark = {"userId": user, **_receipt(receipt)}
+                return _encode({"type": "receipt:update", "room": self._room, **mark})
+            case Presence():
+                return _encode({"type": "presence:update", "room": self._room, **_presence(hearing)})
+            case Expired(epoch):
+                return _encode({"type": "session:expired", "room": self._room, "epoch": epoch})
+            case Closed(reason):
+                return _encode(_Error(ReplyCode.ROOM_CLOSED, reason, True, None, self._room))
+            case _:
+                assert_never(hearing)
+
+    def _change(self, changed: Changed) -> bytes:
+        event = changed.event
+        message = event.message
+        match event:
+            case Posted():
+                return self._head(b"message:new", changed) + b',"message":' + _encode(message) + b"}"
+            case Edited():
+                return self._head(b"message:update", changed) + b',"message":' + _encode(message) + b"}"
+            case Deleted():
+                return self._head(b"message:delete", changed) + b',"id":' + _encode(message.id) + b"}"
+            case _:
+                assert_never(event)
+
+    def _head(self, kind: bytes, changed: Changed) -> bytes:
+        return b'{"type":"%b","room":%b,"epoch":"%b","seq":%d' % (
+            kind,
+            self._name,
+            changed.epoch.encode(),
+            changed.event.seq,
+        )
+
+    def joined(self, ref: Ref, joined: Joined) -> bytes:
+        """Return the answer to `room:join`: the position, the window or the changes, who is here, who has read what."""
+        here = [one.user for one in joined.presence]
+        head = _Joined(
+            ref,
+            self._room,
+            joined.epoch,
+            joined.seq,
+            joined.first,
+            joined.recovered,
+            joined.durability,
+            here,
+        )
+        past = self._missed(joined) if joined.recovered else self._window(joined)
+        receipts = {user: _receipt(receipt) for user, receipt in joined.receipts.items()}
+        presence = [_presence(one) for one in joined.presence]
+        return b"".join(
+            (
+                text_frame(_encode(head)),
+                past,
+                text_frame(_encode({"type": "receipt:list", "room": self._room, "receipts": receipts})),
+                text_frame(_encode({"type": "presence:list", "room": self._room, "members": presence})),
+            )
+        )
+
+    def _missed(self, joined: Joined) -> bytes:
+        changes = [text_frame(self._change(Changed(joined.epoch, event))) for event in joined.changes]
+        return b"".join(changes) + text_frame(_encode(_Live(self._room, joined.epoch, joined.seq)))
+
+    def _window(self, joined: Joined) -> bytes:
+        position = joined.epoch, joined.seq
+        if self._history is None or self._history[0] != position:
+            self._history = (
+                position,
+                text_frame(_history(self._name, joined.epoch, joined.seq, joined.messages)),
+            )
+        return self._history[1]
+
+
+def _history(name: bytes, epoch: str, seq: int, messages: Sequence[Message]) -> bytes:
+    head = b'{"type":"messages:history","room":%b,"epoch":"%b","seq":%d,"messages":' % (
+        name,
+        epoch.encode(),
+        seq,
+    )
+    return head + _encode(messages) + b"}"
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    return {"lastReadMessageId": receipt.message_id, "timestamp": receipt.timestamp}
+
+
+def _presence(presence: Presence) -> dict[str, Any]:
+    return {"userId": presence.user, "isActive": presence.active, "lastActiveAt": presence.last_active}
