@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 import re
@@ -298,7 +297,8 @@ def _parse_origins(text: str) -> tuple[str, ...]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Infinity and NaN are numbers too, and inside no bounds.
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_text(value: object) -> bool:

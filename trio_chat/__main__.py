@@ -1,0 +1,7 @@
+"""`python -m trio_chat` is `trio-chat`."""
+
+import sys
+
+from trio_chat.cli import main
+
+sys.exit(main())

@@ -1,0 +1,260 @@
+"""The command line: serve, check, token, sync, tail."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, cast
+
+import trio
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trio_chat.app import App, open_app, open_archive, open_hot, open_stores
+from trio_chat.clients.auth import make_token, with_secret
+from trio_chat.errors import SettingsError, TrioChatError
+from trio_chat.settings import Settings, add_arguments
+from trio_chat.syncer import Syncer
+from trio_chat.tail import follow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from trio_chat.stores.base import Session
+
+logger = logging.getLogger("trio_chat")
+
+_DESCRIPTION = """\
+Chat rooms for people and AI assistants: live over WebSocket, written through to Redis, archived in Postgres.
+
+Start with:   trio-chat serve
+Without REDIS_URL and DATABASE_URL it brings its own Valkey and Postgres and keeps their data in DATA_DIR.
+"""
+
+_EPILOG = {
+    "serve": """\
+examples:
+  trio-chat serve                                      private stores, tokens signed with a generated secret
+  AUTH_MODE=insecure trio-chat serve                   anybody may say who they are: for trying things out
+  REDIS_URL=redis://... DATABASE_URL=postgresql://... AUTH_SECRET=... trio-chat serve --host 0.0.0.0
+""",
+    "check": "Exit status: 0 if everything is well, 1 with every problem otherwise.",
+    "token": """\
+examples:
+  trio-chat token ada                                  may join every room, for an hour
+  trio-chat token bot --room 'team-42/*' --role assistant --expires-in 86400
+""",
+    "sync": "Safe at any time and beside a running server: what is archived twice is there once.",
+    "tail": "example:\n  trio-chat tail team-42/general",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.load(vars(arguments), os.environ)
+        _configure_logging(settings)
+        status: int = arguments.run(arguments, settings)
+    except KeyboardInterrupt:
+        return 130
+    except (TrioChatError, ExceptionGroup) as error:
+        found = leaves(error)
+        if not all(isinstance(one, TrioChatError) for one in found):
+            raise
+        for one in found:
+            _complain(one)
+        return 1
+    return status
+
+
+def _complain(error: BaseException) -> None:
+    problems = error.problems if isinstance(error, SettingsError) else [str(error)]
+    for problem in problems:
+        print(f"trio-chat: {problem}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trio-chat", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace, Settings], int], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=_EPILOG[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    command("serve", _serve, "run the server")
+    command("check", _check, "validate the settings and reach the stores")
+    token = command("token", _token, "make a token for a user (needs AUTH_SECRET or the server's DATA_DIR)")
+    token.add_argument("user")
+    token.add_argument(
+        "--room", action="append", help="a room, or a pattern like team-42/*; may be repeated [*]"
+    )
+    token.add_argument(
+        "--role", action="append", default=[], help="assistant, system, moderator or admin; may be repeated"
+    )
+    token.add_argument("--expires-in", type=float, default=3600.0, metavar="SECONDS", help="[3600]")
+    command("sync", _sync, "archive everything that is dirty now")
+    tail = command("tail", _tail, "follow a room in the terminal")
+    tail.add_argument("room")
+    tail.add_argument("--url", help="where the server is [ws://HOST:PORT/ws]")
+    tail.add_argument("--token", help="a token; by default one is made, as `token` does")
+    tail.add_argument("--user", default="tail", help="who to be [tail]")
+    for added in commands.choices.values():
+        add_arguments(added)
+    return parser
+
+
+def _configure_logging(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    # It logs every frame's text at this level; content must not reach a log.
+    logging.getLogger("trio-websocket").setLevel(logging.INFO)
+
+
+def _serve(_: argparse.Namespace, settings: Settings) -> int:
+    logger.info("settings validated")
+    return trio.run(serve, with_secret(settings))
+
+
+async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED) -> int:
+    """Serve until SIGTERM or SIGINT, then shut down in order. A second signal, or too long a time, ends it at once.
+
+    Returns:
+        The exit status: 1 if there are events that neither store has, 0 otherwise.
+    """
+    status = 1
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            async with open_app(settings) as app:
+                _introduce(app)
+                task_status.started(app)
+                await anext(signals)
+                logger.info("stopping: clients are told to come back, then everything is archived")
+                scope.deadline = trio.current_time() + settings.shutdown_timeout_seconds
+                nursery.start_soon(_end_at_once, signals, scope)
+            for room, count in app.lobby.unsaved().items():
+                logger.error("room %s: %d events were kept in memory only and are lost", room, count)
+            if not app.lobby.unsaved():
+                logger.info("stopped; everything is kept")
+                status = 0
+            nursery.cancel_scope.cancel()
+    return status
+
+
+async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    logger.warning("stopping at once")
+    scope.cancel()
+
+
+def _introduce(app: App) -> None:
+    """Say where it listens, what it uses, and how to try it."""
+    settings = app.settings
+    if settings.auth_mode == "insecure":
+        logger.warning("AUTH_MODE=insecure: anybody who can connect may say who they are")
+        hello = '{"type":"hello","user":"ada"}'
+    else:
+        hello = '{"type":"hello","token":"..."}      make one: trio-chat token ada'
+    window, expiry = settings.max_messages_per_session, settings.session_expiry_seconds
+    print(
+        f"""
+trio-chat listens on {app.url}
+
+  sessions   the newest {window} messages, until {expiry:g} s without activity
+  live in    {app.stores.hot_place}
+  archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}
+
+Try it with any WebSocket client, for example  pip install websockets && websockets {app.url}
+  {hello}
+  {{"type":"room:join","room":"team-42/general"}}
+  {{"type":"message:send","room":"team-42/general","content":"hello"}}
+and watch the room from another terminal:  trio-chat tail team-42/general
+""",
+        flush=True,
+    )
+
+
+def _check(_: argparse.Namespace, settings: Settings) -> int:
+    print("settings: well")
+    for name, value in sorted(settings.describe().items()):
+        print(f"  {name}={value}")
+    problems = trio.run(_reach, with_secret(settings))
+    for problem in problems:
+        print(f"trio-chat: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+async def _reach(settings: Settings) -> list[str]:
+    """Reach both stores, and return what is wrong with each."""
+    problems: list[str] = []
+    for name, reach in (("hot store", open_hot), ("archive", open_archive)):
+        try:
+            async with reach(settings, require=True, beside=True) as (store, place):
+                await store.probe()
+                print(f"{name}: well, {place}")
+        except* TrioChatError as failures:
+            for error in leaves(failures):
+                problems += error.problems if isinstance(error, SettingsError) else [f"{name}: {error}"]
+    return problems
+
+
+def _token(arguments: argparse.Namespace, settings: Settings) -> int:
+    settings = with_secret(settings)
+    print(make_token(settings, arguments.user, arguments.room or ["*"], arguments.role, arguments.expires_in))
+    return 0
+
+
+def _sync(_: argparse.Namespace, settings: Settings) -> int:
+    return trio.run(_sync_now, settings)
+
+
+async def _sync_now(settings: Settings) -> int:
+    async with open_stores(settings, require=True, beside=True) as stores:
+        dirty = len(await stores.hot.dirty())
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns) as progress:
+            task = progress.add_task("sessions archived", total=dirty)
+
+            def synced(_session: Session, _seq: int) -> None:
+                progress.advance(task)
+
+            syncer = Syncer(stores.hot, stores.archive, settings, degraded=tuple, synced=synced)
+            done = await syncer.sync_all()
+        counts = syncer.statistics()
+        print(f"{counts.messages} messages archived from {dirty} dirty sessions, {counts.refused} set aside")
+        return 0 if done else 1
+
+
+def _tail(arguments: argparse.Namespace, settings: Settings) -> int:
+    url = arguments.url or f"{'wss' if settings.tls_cert else 'ws'}://{settings.host}:{settings.port}/ws"
+    if settings.auth_mode == "insecure":
+        hello = {"type": "hello", "user": arguments.user}
+    else:
+        token = arguments.token or make_token(with_secret(settings), arguments.user, [arguments.room])
+        hello = {"type": "hello", "token": token}
+    trio.run(follow, url, hello, arguments.room)
+    return 0
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the exceptions within groups within groups."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for one in group.exceptions for leaf in leaves(one)]
