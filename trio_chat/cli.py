@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing_extensions import override
 
 from trio_chat.app import App, open_app, open_archive, open_hot, open_stores
 from trio_chat.clients.auth import make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
 from trio_chat.settings import Settings, add_arguments
-from trio_chat.syncer import Syncer
+from trio_chat.syncer import NoRooms, Syncer
 from trio_chat.tail import follow
 
 if TYPE_CHECKING:
@@ -231,10 +232,14 @@ async def _sync_now(settings: Settings) -> int:
         with Progress(*columns) as progress:
             task = progress.add_task("sessions archived", total=dirty)
 
-            def synced(_session: Session, _seq: int) -> None:
-                progress.advance(task)
+            class Watching(NoRooms):
+                """No rooms, but somebody who wants to know."""
 
-            syncer = Syncer(stores.hot, stores.archive, settings, degraded=tuple, synced=synced)
+                @override
+                def note_synced(self, session: Session, seq: int) -> None:
+                    progress.advance(task)
+
+            syncer = Syncer(stores.hot, stores.archive, settings, Watching())
             done = await syncer.sync_all()
         counts = syncer.statistics()
         print(f"{counts.messages} messages archived from {dirty} dirty sessions, {counts.refused} set aside")

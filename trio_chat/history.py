@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
@@ -114,6 +115,8 @@ class History:
             history._put_back(latest[seq], first)
         history._log = dict(sorted(history._log.items()))
         history._tombstones = dict(sorted(history._tombstones.items()))
+        while len(history._window) > limit:  # it may have been larger when this was kept
+            history._push_out()
         return history
 
     def _put_back(self, event: Event, first: int) -> None:
@@ -246,7 +249,7 @@ class History:
         new = msgspec.structs.replace(
             old, content=content, metadata=old.metadata if metadata is None else metadata, rev=self.top + 1
         )
-        if (new.content, new.metadata) == (old.content, old.metadata):
+        if new.content == old.content and _alike(new.metadata, old.metadata):
             return Change(old.id, old.rev, None)
         return self._apply(Edited(new, now))
 
@@ -352,3 +355,9 @@ class History:
     def complete(self) -> bool:
         """Whether everything the archive does not have is held here, nothing of it in the hot store alone."""
         return self._forgotten <= self.synced
+
+
+def _alike(one: object, other: object) -> bool:
+    """Whether two values are the same JSON. Python alone would take `true` and 1 for equal."""
+    encode = partial(msgspec.json.encode, order="sorted")
+    return one == other and encode(one) == encode(other)

@@ -45,6 +45,8 @@ class Ledger:
     def __init__(self, room: str, hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> None:
         self.room = room
         self.degraded = False
+        self.doubtful = False
+        """Whether the store may have lost what it had: the next write makes sure."""
         self.receipts: dict[str, Receipt] = {}
         self._hot = hot
         self._settings = settings
@@ -75,6 +77,7 @@ class Ledger:
 
         Cancelling is safe: opening again starts from nothing.
         """
+        self.doubtful = False
         try:
             stored = await self._hot.load(self.room)
             if stored is not None and (why := self._unfit(stored)):
@@ -147,7 +150,7 @@ class Ledger:
     def _owed(self) -> bool:
         if self.history.top == 0:
             return False
-        if self.history.top > self.written or self._marked:
+        if self.history.top > self.written or self._marked or self.doubtful:
             return True
         # Activity that is no event reaches the store now and then, so that it knows the session is alive.
         return trio.current_time() - self._touched > self._settings.session_expiry_seconds / 4
@@ -161,6 +164,7 @@ class Ledger:
             Overtaken: the session is no longer ours to write.
         """
         if not self._owed():
+            self.doubtful = False
             return
         self._superseded.extend(self.history.take_superseded())
         if not self._hot.healthy:
@@ -203,6 +207,7 @@ class Ledger:
         self._keys.clear()
         self._superseded.clear()
         self._touched = trio.current_time()
+        self.doubtful = False
         history.forget(self.written, self._settings.backlog_limit)
         if self.degraded:
             self.degraded = False
@@ -223,6 +228,7 @@ class Ledger:
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
 
     def _degrade(self, error: TrioChatError) -> None:
+        self.doubtful = False
         if not self.degraded:
             logger.warning("room %s: degraded, new messages are kept in memory only: %s", self.room, error)
         self.degraded = True

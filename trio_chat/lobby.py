@@ -30,7 +30,7 @@ from trio_chat.settings import Settings
 from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
 
     from trio_chat.mail import Mail
     from trio_chat.message import Position
@@ -66,7 +66,7 @@ class Lobby:
         self.archive = archive
         self.settings = settings
         self.now = now
-        self.syncer = Syncer(hot, archive, settings, degraded=self._degraded, synced=self._synced)
+        self.syncer = Syncer(hot, archive, settings, _Live(self))
         self.rooms: dict[str, Room] = {}
         self._nursery: trio.Nursery | None = None
         self._crashes = 0
@@ -146,14 +146,18 @@ class Lobby:
     def _forget(self, room: Room) -> None:
         del self.rooms[room.name]
 
-    def _degraded(self) -> Iterator[Batch]:
-        for room in self.rooms.values():
-            if (batch := room.unsynced()) is not None:
-                yield batch
+    async def watch_store(self) -> None:
+        """Let every room look after its session whenever the hot store was away: it may be back without its data.
 
-    def _synced(self, session: Session, seq: int) -> None:
-        if (room := self.rooms.get(session.room)) is not None:
-            room.note_synced(session.epoch, seq)
+        Runs until cancelled; cancelling is safe.
+        """
+        while True:
+            await self.hot.wait_health(False)
+            logger.warning("the hot store is away; rooms go on in memory")
+            await self.hot.wait_health(True)
+            logger.info("the hot store is back")
+            for room in list(self.rooms.values()):
+                room.doubt()
 
     async def _supervise(self, room: Room) -> None:
         crashes: list[float] = []
@@ -192,6 +196,41 @@ class Lobby:
         return {room.name: room.ledger.backlog for room in self.rooms.values() if room.ledger.backlog}
 
 
+class _Live:
+    """The rooms, as the syncer sees them."""
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+
+    def _find(self, session: Session) -> Room | None:
+        room = self._lobby.rooms.get(session.room)
+        return room if room is not None and room.ledger.session == session else None
+
+    def unsynced(self) -> list[Session]:
+        """See `LiveRooms`."""
+        return [room.ledger.session for room in self._lobby.rooms.values() if room.ledger.history.unsynced]
+
+    def held(self, session: Session) -> Batch | None:
+        """See `LiveRooms`."""
+        room = self._find(session)
+        return None if room is None else room.unsynced()
+
+    def is_degraded(self, session: Session) -> bool:
+        """See `LiveRooms`."""
+        room = self._find(session)
+        return room is not None and room.ledger.degraded
+
+    def note_lost(self, session: Session) -> None:
+        """See `LiveRooms`."""
+        if (room := self._find(session)) is not None:
+            room.doubt()
+
+    def note_synced(self, session: Session, seq: int) -> None:
+        """See `LiveRooms`."""
+        if (room := self._find(session)) is not None:
+            room.ledger.history.mark_synced(seq)
+
+
 @asynccontextmanager
 async def open_lobby(
     *,
@@ -214,6 +253,7 @@ async def open_lobby(
     async with trio.open_nursery() as syncing:
         lobby = Lobby(hot, archive, settings or Settings(), now=now)
         await syncing.start(lobby.syncer.run, name="syncer")
+        syncing.start_soon(lobby.watch_store, name="hot store watch")
         try:
             async with lobby.open_rooms():
                 yield lobby

@@ -26,7 +26,7 @@ from trio_chat.audience import Audience
 from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
 from trio_chat.ledger import Ledger
 from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
-from trio_chat.turn import Turn
+from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # How often a degraded room tries again although nobody speaks, and an ended session that nobody else has.
 _RETRY = 1.0
+# A turn goes to each member as one parcel, which must not overflow the outbox of somebody who does read.
+_TURN_CHARACTERS = 128 * 1024
 
 
 class Archiver(Protocol):
@@ -144,14 +146,14 @@ class Room:
         self._finishing = True
         self._bell.unpark()
 
-    def note_synced(self, epoch: str, seq: int) -> None:
-        """The archive has everything of the session up to `seq`. Synchronous, so no turn is half decided."""
-        if epoch == self.ledger.history.epoch:
-            self.ledger.history.mark_synced(seq)
+    def doubt(self) -> None:
+        """The hot store may have lost the session: let the actor look, and write it anew if so. Synchronous."""
+        self.ledger.doubtful = True
+        self._bell.unpark()
 
     def unsynced(self) -> Batch | None:
-        """Return what the archive lacks of this room, if the hot store cannot be asked. Changes nothing."""
-        return self.ledger.unsynced(self._told[1]) if self.ledger.degraded else None
+        """Return what the archive lacks, from memory; None if there is nothing, or not all of it is here."""
+        return self.ledger.unsynced(self._told[1])
 
     @property
     def over(self) -> bool:
@@ -165,14 +167,14 @@ class Room:
         """
         await self._begin()
         while not self.over:
-            if self._mailbox:
+            if self._mailbox or self.ledger.doubtful:
                 await trio.lowlevel.checkpoint()
             else:
                 with trio.move_on_at(self._wake_at()):
                     await self._bell.park()
             if self._mailbox:
                 await self._take_turn()
-            elif self.ledger.degraded:
+            elif self.ledger.degraded or self.ledger.doubtful:
                 await self._heal()
             if not self._mailbox and trio.current_time() >= self._deadline:
                 await self._expire()
@@ -206,11 +208,13 @@ class Room:
     def _take(self) -> list[Mail]:
         taken: list[Mail] = []
         joined = False
-        while self._mailbox:
+        size = 0
+        while self._mailbox and size < _TURN_CHARACTERS:
             mail = self._mailbox[0]
             if joined and isinstance(mail, (Post, Edit, Delete)):
                 break
             joined = joined or isinstance(mail, Join)
+            size += len(mail.content) if isinstance(mail, (Post, Edit)) else 0
             taken.append(self._mailbox.popleft())
         return taken
 
@@ -280,7 +284,7 @@ class Room:
             self._turn.abandon(error)
             self._turn = None
         while self._mailbox:
-            self._mailbox.popleft().answer(error)
+            answer(self._mailbox.popleft(), error)
         self.audience.tell([Closed(reason)])
         self.audience.clear()
         self._bell.unpark_all()
@@ -290,7 +294,7 @@ class Room:
         if (turn := self._turn) is None:
             return
         if turn.undecided:
-            turn.undecided.popleft().answer(error)
+            answer(turn.undecided.popleft(), error)
             self._mailbox.extendleft(reversed(turn.undecided))
             turn.undecided.clear()
         else:

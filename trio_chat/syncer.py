@@ -6,14 +6,15 @@
    at the end.
 3. While the archive is away rounds are tried with capped, jittered backoff, and a `flush` says no at once.
 4. A row the archive refuses is found by halving the batch, set aside, and does not hold up the rest.
-5. When the hot store cannot be read, degraded rooms are archived from their own memory.
+5. What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session) is archived from
+   the memory of the live room.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -23,7 +24,7 @@ from trio_chat.errors import TrioChatError
 from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from trio_chat.settings import Settings
@@ -34,6 +35,52 @@ _BATCH_EVENTS = 5000
 _BACKOFF = (1.0, 60.0)
 # The longest a room's expiry waits for the archive; the session then stays in the hot store for a later round.
 _FLUSH_SECONDS = 5.0
+
+
+class LiveRooms(Protocol):
+    """What the syncer asks of the rooms of this process, and tells them. All synchronous."""
+
+    def unsynced(self) -> Collection[Session]:
+        """Return the sessions of live rooms that have events the archive has not been told to have."""
+        ...
+
+    def held(self, session: Session) -> Batch | None:
+        """Return those events from the room's memory; None if it does not hold them all."""
+        ...
+
+    def is_degraded(self, session: Session) -> bool:
+        """Whether the session is of a live room whose newest events are in its memory only."""
+        ...
+
+    def note_lost(self, session: Session) -> None:
+        """The hot store does not know this session."""
+        ...
+
+    def note_synced(self, session: Session, seq: int) -> None:
+        """The archive has everything of the session up to `seq`."""
+        ...
+
+
+class NoRooms:
+    """For a syncer without rooms in this process."""
+
+    def unsynced(self) -> Collection[Session]:
+        """Return none."""
+        return ()
+
+    def held(self, session: Session) -> Batch | None:  # noqa: ARG002
+        """Return none."""
+        return None
+
+    def is_degraded(self, session: Session) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def note_lost(self, session: Session) -> None:
+        """Do nothing."""
+
+    def note_synced(self, session: Session, seq: int) -> None:
+        """Do nothing."""
 
 
 class SyncerStatistics(msgspec.Struct, frozen=True):
@@ -52,24 +99,14 @@ class Syncer:
         hot: where sessions are read from and marked.
         archive: where they go.
         settings: the interval.
-        degraded: returns what degraded rooms hold in memory alone.
-        synced: told synchronously that the archive has everything of a session up to a seq.
+        rooms: the live rooms of this process.
     """
 
-    def __init__(
-        self,
-        hot: HotStore,
-        archive: Archive,
-        settings: Settings,
-        *,
-        degraded: Callable[[], Iterable[Batch]],
-        synced: Callable[[Session, int], None],
-    ) -> None:
+    def __init__(self, hot: HotStore, archive: Archive, settings: Settings, rooms: LiveRooms) -> None:
         self._hot = hot
         self._archive = archive
         self._interval = settings.session_sync_interval_seconds
-        self._degraded = degraded
-        self._synced = synced
+        self._rooms = rooms
         self._wanted: set[Session] = set()
         self._ended: dict[Session, datetime] = {}
         self._bell = trio.Event()
@@ -150,14 +187,14 @@ class Syncer:
         logger.warning("sync failed, again in %.1f s: %s", delay, error)
 
     async def _sync(self, wanted: set[Session], *, everything: bool) -> None:
-        if not self._hot.healthy:
-            await self._archive_degraded()
-            return
-        sessions = set(await self._hot.dirty()) | wanted if everything else wanted
-        todo = sorted(sessions | self._ended.keys())
+        sessions = wanted | self._ended.keys()
+        if everything:
+            sessions |= set(self._rooms.unsynced())
+            if self._hot.healthy:
+                sessions |= set(await self._hot.dirty())
+        todo = sorted(sessions)
         while todo:
             todo = await self._sync_some(todo)
-        await self._archive_degraded()
 
     async def _sync_some(self, todo: list[Session]) -> list[Session]:
         """Archive one batch's worth of sessions. Returns those that are still to do."""
@@ -169,29 +206,40 @@ class Syncer:
             if events >= _BATCH_EVENTS:
                 break
             done += 1
-            found = await self._hot.unsynced(session, _BATCH_EVENTS)
-            ended = self._ended.get(session)
-            if found is None or not (found.events or ended or found.upto > found.synced):
+            batch, top = await self._read(session)
+            if batch is None:
                 self._ended.pop(session, None)
                 continue
-            events += len(found.events)
-            batches.append(Batch(session, found.upto, found.events, ended))
-            marks.append((session, found.upto))
-            if found.upto < found.top:
+            events += len(batch.events)
+            batches.append(batch)
+            marks.append((session, batch.top))
+            if batch.top < top:
                 again.append(session)
         self._messages += await self._write(batches)
-        await self._hot.mark_synced(marks)
+        if self._hot.healthy:
+            await self._hot.mark_synced(marks)
         for session, seq in marks:
-            self._synced(session, seq)
+            self._rooms.note_synced(session, seq)
             if session not in again:
                 self._ended.pop(session, None)
         return again + todo[done:]
 
-    async def _archive_degraded(self) -> None:
-        batches = [*self._degraded()]
-        self._messages += await self._write(batches)
-        for batch in batches:
-            self._synced(batch.session, batch.top)
+    async def _read(self, session: Session) -> tuple[Batch | None, int]:
+        """Return what is to be archived of a session, None if nothing, and its top."""
+        if not self._hot.healthy or self._rooms.is_degraded(session):
+            held = self._rooms.held(session)
+        else:
+            ended = self._ended.get(session)
+            found = await self._hot.unsynced(session, _BATCH_EVENTS)
+            if found is not None:
+                if not (found.events or ended or found.upto > found.synced):
+                    return None, found.top
+                return Batch(session, found.upto, found.events, ended), found.top
+            self._rooms.note_lost(session)
+            held = self._rooms.held(session)
+        if held is None:
+            return None, 0
+        return msgspec.structs.replace(held, ended=self._ended.get(session)), held.top
 
     async def _write(self, batches: Sequence[Batch]) -> int:
         """Write, halving what the archive refuses until the row that does it stands alone."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from trio_chat.audience import Audience
     from trio_chat.ledger import Ledger
     from trio_chat.message import Event, Position
+
+logger = logging.getLogger(__name__)
 
 
 class Turn:
@@ -167,11 +170,11 @@ class Turn:
         while self._results:
             mail, result = self._results.popleft()
             if isinstance(mail, Join):
-                mail.answer(self._admit(mail))
+                result = self._admit(mail)
             elif isinstance(result, Change):
-                mail.answer(self._acknowledge(result))
-            elif result is not None:
-                mail.answer(result)
+                result = self._acknowledge(result)
+            if result is not None:
+                answer(mail, result)
         for hearing, besides in self._passing:
             self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
 
@@ -208,4 +211,12 @@ class Turn:
     def abandon(self, error: TrioChatError) -> None:
         """Answer everything that was decided with an error: its outcome is unknown."""
         while self._results:
-            self._results.popleft()[0].answer(error)
+            answer(self._results.popleft()[0], error)
+
+
+def answer(mail: Mail, given: Answer) -> None:
+    """Answer mail. Whoever fails to take an answer fails alone: the room goes on."""
+    try:
+        mail.answer(given)
+    except Exception:
+        logger.exception("an answer was not taken: %s", type(mail).__name__)
