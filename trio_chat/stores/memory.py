@@ -328,13 +328,13 @@ class MemoryArchive(_Memory):
             batch.session, max(old.top, batch.top), (), old.ended or batch.ended
         )
         rows = self._rows.setdefault(batch.session, {})
-        changed = 0
+        changed: set[int] = set()
         for event in batch.events:
             seq = event.message.seq
             if seq not in rows or rows[seq].seq < event.seq:
-                changed += 1
+                changed.add(seq)
                 rows[seq] = event
-        return changed
+        return len(changed)
 
     async def page(self, room: str, before: Position | None, limit: int) -> list[Archived]:
         """See `Archive.page`."""

@@ -1,0 +1,578 @@
+"""What carries one client: its channel, the stream trio-websocket stands on, and the link a conversation sees.
+
+1. A *channel* is the socket or the TLS stream: one way in, one way out, closed synchronously.
+2. The `Transport` is the stream beneath trio-websocket. Inside its `receive_some`, texts of the fast lane go
+   straight to the conversation, without a task switch; all other frames go up to trio-websocket, which answers
+   pings, echoes Close frames and puts fragments together. What trio-websocket sends joins the same outbox.
+3. The `Link` is the connection as its conversation sees it. It ends in this order: the *talk* (trio-websocket's
+   reader and the conversation's tasks), by a violation, a failure, `close` or the peer; then the conversation hears
+   `on_closed`; then the *goodbye*: what was offered goes out and the peer's Close frame is awaited, for at most
+   `close_timeout` seconds. The channel is closed by whoever runs the link.
+4. The pump lives in a nursery around the talk, so that ending the talk never cuts a frame in two.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+
+import msgspec
+import trio
+import trio_websocket
+from typing_extensions import override
+
+from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, ping_frame
+from trio_chat.clients.handshake import Head, Request, canonical
+from trio_chat.clients.outbox import Data, Outbox, OutboxStatistics
+from trio_chat.errors import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+logger = logging.getLogger(__name__)
+
+Secure: TypeAlias = "trio.SSLStream[trio.SocketStream]"
+
+_RECEIVE: Final = 16384
+_PING: Final = ping_frame()
+# No such flag everywhere; Python ignores the signal anyway.
+_NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may cost. Times are in seconds, sizes in bytes; None or 0 turns the marked (*) ones off.
+
+    Attributes:
+        handshake_timeout: for the TLS handshake and the head of the request.
+        request_head: the size of that head.
+        message_bytes: the size of a message.
+        fragments: how many fragments a message may have.
+        frame_timeout: (*) how long a frame may stay unfinished.
+        outbox_bytes: how much may wait to be sent, without exempt bytes.
+        outbox_stall: (*) how long what waits may make no progress.
+        ping_interval: (*) after how much silence the client is pinged.
+        ping_timeout: how long it may stay silent then.
+        close_timeout: how long a goodbye may take.
+        connections: (*) how many clients may be connected.
+    """
+
+    handshake_timeout: float = 5.0
+    request_head: int = 16_384
+    message_bytes: int = 65_536
+    fragments: int = 128
+    frame_timeout: float | None = 15.0
+    outbox_bytes: int = 1_048_576
+    outbox_stall: float | None = 10.0
+    ping_interval: float | None = 25.0
+    ping_timeout: float = 10.0
+    close_timeout: float = 2.0
+    connections: int | None = None
+
+
+class Conversation(Protocol):
+    """One client's application side. Every method is synchronous and never waits."""
+
+    def on_text(self, payload: bytes) -> None:
+        """Take one whole text message, valid UTF-8."""
+        ...
+
+    def on_closed(self) -> None:
+        """Know that the connection has ended. Called exactly once, last."""
+        ...
+
+
+class PlainChannel:
+    """A plain socket. It takes bytes without waiting, so that most frames need no task to go out."""
+
+    __slots__ = ("_socket",)
+
+    secure = False
+    batch = 262_144
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        """Take the socket out of a stream, which is of no use afterwards. TCP_NODELAY is on: the stream did that."""
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        return _peer(self._socket)
+
+    def send_now(self, data: Data) -> int:
+        """Send what the socket takes at once."""
+        try:
+            return self._socket.send(data, _NO_SIGNAL)
+        except BlockingIOError:
+            return 0
+
+    async def wait_writable(self) -> None:
+        """Return when the socket takes bytes. Cancelling is safe."""
+        await trio.lowlevel.wait_writable(self._socket)
+
+    async def send(self, pieces: Sequence[Data]) -> int:
+        """Send what the socket takes at once, which may be nothing; never waits."""
+        try:
+            return self._socket.sendmsg(pieces, (), _NO_SIGNAL)
+        except BlockingIOError:
+            return 0
+
+    async def receive(self) -> bytes:
+        """Return the next bytes, b"" if none will come, for whatever reason. Cancelling is safe."""
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+                return self._socket.recv(_RECEIVE)
+            except BlockingIOError:
+                continue  # woken up for nothing
+            except (OSError, trio.ClosedResourceError):
+                return b""
+
+    def half_close(self) -> None:
+        """Tell the peer that nothing more will come."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket. Whoever waits for it is woken."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def stream(self) -> trio.abc.Stream:
+        """Turn this into an ordinary stream, which owns the socket from now on."""
+        return trio.SocketStream(trio.socket.from_stdlib_socket(self._socket))
+
+
+class SecureChannel:
+    """A TLS stream. Only a task can write to it, so everything goes through the pump."""
+
+    __slots__ = ("_stream",)
+
+    secure = True
+    batch = 16_384
+    """One record of TLS, so that progress is seen early."""
+
+    def __init__(self, stream: Secure) -> None:
+        """Take over a stream. Its handshake happens when it is first used."""
+        self._stream = stream
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        return _peer(self._stream.transport_stream.socket)
+
+    def send_now(self, data: Data) -> int:  # noqa: ARG002  # the protocol's signature
+        """Send nothing: a TLS stream takes no bytes without waiting."""
+        return 0
+
+    async def wait_writable(self) -> None:
+        """Return when the socket takes bytes. Cancelling is safe."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send(self, pieces: Sequence[Data]) -> int:
+        """Send all of it. Cancelling breaks the stream."""
+        data = b"".join(pieces)
+        await self._stream.send_all(data)
+        return len(data)
+
+    async def receive(self) -> bytes:
+        """Return the next bytes, b"" if none will come, for whatever reason. Cancelling is safe after the handshake."""
+        try:
+            return bytes(await self._stream.receive_some(_RECEIVE))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    def half_close(self) -> None:
+        """Do nothing: TLS has no half of a connection to close."""
+
+    def close(self) -> None:
+        """Close the socket beneath."""
+        self._stream.transport_stream.socket.close()
+
+    def stream(self) -> trio.abc.Stream:
+        """Return the stream itself."""
+        return self._stream
+
+
+Channel: TypeAlias = PlainChannel | SecureChannel
+
+
+def _peer(sock: socket.socket | trio.socket.SocketType) -> str:
+    try:
+        address: Any = sock.getpeername()
+    except OSError:
+        return "gone"
+    if isinstance(address, (str, bytes)):
+        return "unix"
+    host, port = str(address[0]), str(address[1])
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Transport(trio.abc.Stream):
+    """The stream beneath one trio-websocket connection. Lives as long as the talk.
+
+    trio-websocket's reader task is the only one to receive. Closing it closes no socket: that is the link's to do.
+    """
+
+    __slots__ = ("_head", "_link", "_opened", "_released", "_rest")
+
+    def __init__(self, link: Link, head: Head) -> None:
+        """Begin with a judged handshake and whatever came behind it."""
+        self._link = link
+        self._head = canonical(head)
+        self._rest = head.rest
+        self._opened = trio.Event()
+        self._released = False
+
+    def open(self) -> None:
+        """Let the client's frames in. Before, trio-websocket sees its handshake only."""
+        self._opened.set()
+
+    @override
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Put a whole frame behind what is already on its way. Never waits for the peer.
+
+        Cancelling is safe: the frame is not sent then.
+        """
+        await trio.lowlevel.checkpoint()
+        self._link.carry(bytes(data))
+
+    @override
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return at once: sending never blocks."""
+        await trio.lowlevel.checkpoint()
+
+    @override
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what is for trio-websocket; hand texts of the fast lane to the conversation on the way.
+
+        Cancelling is safe.
+
+        Args:
+            max_bytes: not kept to. trio-websocket is told to let the stream choose.
+
+        Returns:
+            b"" when no more frames will be read: the peer has gone, or has broken the protocol.
+        """
+        if self._released:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError("trio-websocket is done with this stream")
+        if self._head:
+            await trio.lowlevel.checkpoint()
+            head, self._head = self._head, b""
+            return head
+        if not self._opened.is_set():
+            await self._opened.wait()
+        return await self._next()
+
+    async def _next(self) -> bytes:
+        link = self._link
+        while not link.scanner.done:
+            data, self._rest = self._rest or await link.channel.receive(), b""
+            if not data:
+                break
+            others = link.scan(data)
+            if others:
+                return others
+        return b""
+
+    @override
+    async def aclose(self) -> None:
+        """Note that trio-websocket is done with the stream."""
+        self._released = True
+        await trio.lowlevel.checkpoint()
+
+
+class LinkStatistics(msgspec.Struct, frozen=True):
+    """A link at one moment.
+
+    Attributes:
+        messages: texts the conversation was handed.
+        fast: whether they take the fast lane.
+        closing: whether the goodbye has begun.
+        outbox: what went out and what waits.
+    """
+
+    messages: int
+    fast: bool
+    closing: bool
+    outbox: OutboxStatistics
+
+
+class _Stopwatch(msgspec.Struct):
+    """How long a number has stood still."""
+
+    mark: int = -1
+    since: float = 0.0
+
+    def still(self, mark: int, now: float) -> float:
+        """Return for how long the number has been what it is now, as far as it was looked at."""
+        if mark != self.mark:
+            self.mark = mark
+            self.since = now
+        return now - self.since
+
+
+class Link:
+    """One client's connection, as its conversation sees it. Lives until the socket is closed.
+
+    A conversation uses `request`, `offer`, `close`, `start_soon`, `closing` and `statistics`; none of them waits.
+
+    Attributes:
+        request: how the client asked for the connection.
+        channel: the socket or TLS stream. The link does not close it.
+        scanner: where the client is in its frames.
+        code: what the connection was closed with by us; None if it was not, or not by us.
+    """
+
+    __slots__ = (
+        "_conversation", "_deadline", "_limits", "_messages", "_outbox", "_over", "_pinged", "_progress", "_pumps",
+        "_quiet", "_reads", "_talk", "_unfinished", "channel", "code", "request", "scanner",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
+        """Make a link that `run` brings to life. `pumps` must live until `run` has returned."""
+        self.request = request
+        self.channel = channel
+        self.scanner = Scanner(limits.message_bytes, limits.fragments)
+        self.code: int | None = None
+        self._limits = limits
+        self._outbox = Outbox(channel, self, limits.outbox_bytes)
+        self._conversation: Conversation | None = None
+        self._pumps = pumps
+        self._talk: trio.Nursery | None = None
+        self._over = False
+        """Whether the conversation hears nothing any more."""
+        self._deadline = math.inf
+        """When the goodbye must be finished."""
+        self._messages = 0
+        self._reads = 0
+        self._pinged = False
+        self._quiet = _Stopwatch()
+        self._unfinished = _Stopwatch()
+        self._progress = _Stopwatch()
+
+    @override
+    def __repr__(self) -> str:
+        state = "closing" if self.closing else "open"
+        return f"<Link {state} {self.request.peer} messages={self._messages} {self._outbox!r}>"
+
+    # What a conversation may do.
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing can be sent any more, because either side has begun to close or the peer is gone."""
+        return self._outbox.sealed
+
+    def statistics(self) -> LinkStatistics:
+        """Return the counts as they are now."""
+        return LinkStatistics(self._messages, self.scanner.fast, self.closing, self._outbox.statistics())
+
+    def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
+        """Send ready-made frames, now or as soon as the client takes them. Does nothing once `closing`.
+
+        If too much waits, droppable frames are thrown away, and if that is not enough the connection ends with
+        `CloseCode.TOO_SLOW`.
+
+        Args:
+            frames: one or more whole server frames (see `frames.text_frame`).
+            droppable: the client can do without.
+            exempt: does not count as waiting: a history the client has asked for.
+        """
+        self._outbox.offer(frames, droppable=droppable, exempt=exempt)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin to end the connection: send what was offered, then a Close frame. The first code wins.
+
+        No further text is handed over; the conversation's tasks are cancelled.
+        """
+        if self._over:
+            return
+        if not self.closing:
+            self.code = code
+            self._outbox.seal(close_frame(code, reason))
+        self._end()
+
+    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that is cancelled when the talk ends. Does nothing once it has.
+
+        An `Exception` it raises ends this connection only, with `CloseCode.INTERNAL_ERROR`.
+        """
+        if self._talk is not None and not self._over:
+            self._talk.start_soon(fn, *args)
+
+    # What the server does with it.
+
+    async def run(self, factory: Callable[[Link], Conversation], head: Head) -> None:
+        """Shake hands, talk, say goodbye. Failures of the conversation end here.
+
+        Cancelling ends the connection at once, without a goodbye.
+        """
+        try:
+            await self._converse(factory, head)
+        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
+            self._fail(failure)
+        finally:
+            self._end()
+            self._dismiss()
+        await self._goodbye()
+
+    def cut(self) -> None:
+        """End the connection without a goodbye."""
+        self._outbox.lose()
+
+    def check(self, now: float) -> None:
+        """Look after time limits. Called every tick with a clock that does not count when the program stood still."""
+        if not self._over:
+            self._check_silence(now)
+            self._check_frame(now)
+            self._check_progress(now)
+
+    def scan(self, data: bytes) -> bytes:
+        """Take bytes from the client, hand over texts, return what is for trio-websocket."""
+        self._reads += 1
+        texts, others = self.scanner.feed(data)
+        for text in texts:
+            self._hear(text)
+        return others
+
+    def carry(self, frame: bytes) -> None:
+        """Send a frame (or the handshake) of trio-websocket's."""
+        if frame[0] == CLOSE:
+            self._outbox.seal(frame)
+        else:
+            self._outbox.offer(frame)
+
+    # What the outbox calls.
+
+    def spawn(self, pump: Callable[[], Awaitable[None]]) -> None:
+        """Start the outbox's pump."""
+        self._pumps.start_soon(pump)
+
+    def outbox_full(self) -> None:
+        """Give up on a client that does not read."""
+        self._outbox.clear()
+        self.close(CloseCode.TOO_SLOW, "too much is waiting for you: come back and resume")
+
+    def outbox_lost(self) -> None:
+        """End a connection that nothing can be sent on."""
+        self._end()
+
+    def _hear(self, text: bytes) -> None:
+        if not self._over and self._conversation is not None:
+            self._messages += 1
+            try:
+                self._conversation.on_text(text)
+            except Exception as failure:  # noqa: BLE001  # on its way through trio-websocket it might get lost
+                self._fail(failure)
+
+    def _dismiss(self) -> None:
+        if self._conversation is not None:
+            try:
+                self._conversation.on_closed()
+            except Exception as failure:  # noqa: BLE001  # the goodbye is still to be said
+                self._fail(failure)
+
+    def _end(self) -> None:
+        """End the talk, once."""
+        if not self._over:
+            self._over = True
+            self._deadline = trio.current_time() + self._limits.close_timeout
+            if self._talk is not None:
+                self._talk.cancel_scope.cancel()
+
+    async def _converse(self, factory: Callable[[Link], Conversation], head: Head) -> None:
+        transport = Transport(self, head)
+        async with trio.open_nursery() as talk:
+            self._talk = talk
+            proposal = await trio_websocket.wrap_server_stream(
+                talk, transport, max_message_size=self._limits.message_bytes, receive_buffer_size=None
+            )
+            websocket = await proposal.accept()
+            self._conversation = factory(self)
+            transport.open()
+            with suppress(trio_websocket.ConnectionClosed):
+                while True:
+                    message = await websocket.get_message()
+                    if isinstance(message, str):  # the scanner lets no binary one pass
+                        self._hear(message.encode())
+            self._conclude(websocket.closed)
+            talk.cancel_scope.cancel()
+
+    def _fail(self, failure: BaseException) -> None:
+        logger.error("%s failed and is closed: %s", self, describe(failure))
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _conclude(self, reason: trio_websocket.CloseReason | None) -> None:
+        """Answer a client that broke the protocol: trio-websocket tells the reason, but not the client."""
+        violation = self.scanner.violation
+        if violation is not None:
+            self.close(violation.code, violation.reason)
+        elif reason is not None and reason.code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_UTF8):
+            self.close(reason.code)
+
+    async def _goodbye(self) -> None:
+        """Send what was offered and end in good order, as far as the peer takes part.
+
+        Closing a socket with bytes unread would reset the connection, and the peer might never see why: what still
+        comes is read and thrown away.
+        """
+        if self._outbox.lost or not self.closing:
+            return
+        with trio.move_on_at(self._deadline):
+            await self._outbox.wait_drained()
+            await self._hear_close()
+            if not self.scanner.closed:
+                self.channel.half_close()
+                while await self.channel.receive():
+                    pass
+
+    async def _hear_close(self) -> None:
+        while not self.scanner.done:
+            data = await self.channel.receive()
+            if not data:
+                break
+            self.scanner.feed(data)
+
+    def _check_silence(self, now: float) -> None:
+        interval = self._limits.ping_interval
+        quiet = self._quiet.still(self._reads, now)
+        if not interval or quiet < interval:
+            self._pinged = False
+        elif not self._pinged:
+            self._pinged = True
+            self._outbox.offer(_PING)
+        elif quiet >= interval + self._limits.ping_timeout:
+            self.cut()
+
+    def _check_frame(self, now: float) -> None:
+        limit = self._limits.frame_timeout
+        mark = self.scanner.frames if self.scanner.unfinished else -1
+        if self._unfinished.still(mark, now) >= (limit or math.inf) and mark >= 0:
+            # Its Close frame could not be told from the rest of that frame: read no more.
+            self.scanner.violation = Violation(
+                CloseCode.PROTOCOL_ERROR, f"a frame was unfinished for {limit:g} s"
+            )
+            self.close(CloseCode.PROTOCOL_ERROR, self.scanner.violation.reason)
+
+    def _check_progress(self, now: float) -> None:
+        limit = self._limits.outbox_stall
+        mark = self._outbox.sent if self._outbox.waiting else -1
+        if self._progress.still(mark, now) >= (limit or math.inf) and mark >= 0:
+            self.outbox_full()
+
+
+def describe(failure: BaseException) -> str:
+    """Say what failed and where, without a word of what was being said: messages of errors may quote it."""
+    if isinstance(failure, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", failure)
+        return ", ".join(dict.fromkeys(describe(part) for part in group.exceptions))
+    trace = failure.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+    return type(failure).__qualname__ + where
