@@ -348,7 +348,7 @@ class MemoryArchive(_Memory):
         found.sort(key=lambda one: (one.epoch, one.message.seq))
         if before is not None:
             found = [one for one in found if (one.epoch, one.message.seq) < (before.epoch, before.seq)]
-        return found[-limit:]
+        return found[max(len(found) - limit, 0) :]
 
     def rows(self, session: Session) -> Mapping[int, Event]:
         """Return the latest event of each message archived of a session, by its seq. For tests and checkers."""
