@@ -15,7 +15,7 @@ from typing_extensions import override
 from trio_chat.mail import Hearing, Member, Presence, Voice, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
@@ -98,20 +98,27 @@ class Audience:
         """Tell everybody, `besides` one user. Never waits."""
         # All wires are wrapped before anybody is told: if one cannot be, nobody has heard half of it.
         parcels = [(group, group.voice.tell(hearings)) for group in self._groups.values()]
-        for group, parcel in parcels:
-            for member in list(group.members):
-                if besides is None or member.user != besides:
-                    self._hear(member.hear, parcel, member, droppable=droppable)
+        gone = [
+            member.user
+            for group, parcel in parcels
+            for member in list(group.members)
+            if member.user != besides and self._fails(member, parcel, droppable)
+        ]
+        for user in gone:
+            self.tell([Presence(user, False, self._last_active.pop(user))], droppable=True)
 
-    def _hear(self, hear: Callable[..., None], parcel: object, member: Member, *, droppable: bool) -> None:
+    def _fails(self, member: Member, parcel: object, droppable: bool) -> bool:
+        """Let a member hear. If it fails it is out; returns whether its user is gone with it."""
         try:
-            hear(parcel, droppable=droppable)
+            member.hear(parcel, droppable=droppable)
         except Exception:
             logger.exception(
                 "room %s: a member of user %s failed to take a message and is out", self._room, member.user
             )
-            self.remove(member)
+            gone = self.remove(member)
             member.put_out(self._room)
+            return gone
+        return False
 
     def clear(self) -> None:
         """Put everybody out."""

@@ -62,6 +62,11 @@ class HistoryStatistics(msgspec.Struct, frozen=True):
     left_over: int
 
 
+def key_name(key: str, user: str) -> str:
+    """Return the name under which a store remembers a client-chosen id and its owner. Neither holds a newline."""
+    return f"{key}\n{user}"
+
+
 class History:
     """A session's window and log. Lives as long as the session is active in this process."""
 
@@ -79,8 +84,8 @@ class History:
         self._left: dict[int, Event] = {}
         self._ids: dict[str, int] = {}
         """The seq of each message in the window, by id."""
-        self._keys: dict[str, int] = {}
-        """The seq each client-chosen id got, the newest ten windows of them."""
+        self._keys: dict[str, tuple[int, str]] = {}
+        """The seq each client-chosen id got, and whose it is; the newest ten windows of them."""
         self._superseded: list[int] = []
         self._forgotten = 0
 
@@ -107,7 +112,9 @@ class History:
         """Rebuild a history from what a store kept of it: `first` and `floor` as they were, events in any order."""
         history = cls(epoch, limit)
         history.top, history.synced, history.floor = top, synced, floor
-        history._keys = dict(keys)
+        for name, seq in keys.items():
+            key, _, user = name.partition("\n")
+            history._keys[key] = seq, user
         latest: dict[int, Event] = {}
         for event in sorted(events, key=lambda event: event.seq):
             latest[event.message.seq] = event
@@ -199,7 +206,7 @@ class History:
             name = self._new_id(seq)
         else:
             name = key
-            self._keys[key] = seq
+            self._keys[key] = seq, user
             if len(self._keys) > self.limit * REMEMBERED_WINDOWS:
                 del self._keys[next(iter(self._keys))]
         message = Message(
@@ -215,10 +222,14 @@ class History:
         return self._apply(Posted(message))
 
     def _known(self, key: str, user: str) -> int | None:
-        seq = self._ids.get(key)
-        if seq is None:
-            return self._keys.get(key)
-        if self._window[seq].message.user_id != user:
+        if key in self._keys:
+            seq, owner = self._keys[key]
+        elif key in self._ids:
+            seq = self._ids[key]
+            owner = self._window[seq].message.user_id
+        else:
+            return None
+        if owner != user:
             raise BadRequest(
                 "id: this id belongs to another user's message; choose another", ReplyCode.CONFLICT
             )
@@ -324,9 +335,9 @@ class History:
         if event.seq > self.synced:
             self._left[event.seq] = event
 
-    def keys(self) -> Mapping[str, int]:
-        """Return the client-chosen ids that are remembered, and the seq each one got."""
-        return self._keys
+    def keys(self) -> dict[str, int]:
+        """Return the client-chosen ids that are remembered, by `key_name`, and the seq each one got."""
+        return {key_name(key, user): seq for key, (seq, user) in self._keys.items()}
 
     def has(self, message_id: str) -> int | None:
         """Return the seq of a message in the window, or None."""

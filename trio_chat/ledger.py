@@ -109,6 +109,7 @@ class Ledger:
             keys=stored.keys,
         )
         self._adopt(history)
+        self._touched -= stored.idle
         self.receipts = dict(stored.receipts)
         if stored.unreadable:
             logger.error(
@@ -139,9 +140,9 @@ class Ledger:
         """Return the step an event would reach before its ack, as things are."""
         return "memory" if self.degraded else self._hot.durability
 
-    def remember_key(self, key: str, seq: int) -> None:
-        """Note an id that a client chose, for the next write."""
-        self._keys.append((key, seq))
+    def remember_key(self, name: str, seq: int) -> None:
+        """Note an id that a client chose (`history.key_name`), for the next write."""
+        self._keys.append((name, seq))
 
     def mark_read(self, user: str, receipt: Receipt) -> None:
         """Note how far a user has read, for the next write."""
@@ -218,6 +219,9 @@ class Ledger:
         ours = conflict.epoch == self.history.epoch
         if ours and (conflict.token.startswith(self._writer) or conflict.top < self.written):
             # Our own write whose answer was lost, or a store that lost its newest entries.
+            if conflict.top < self.written:
+                self._marked.update(self.receipts)
+            self._keys = [(name, seq) for name, seq in self.history.keys().items() if seq > conflict.top]
             self.written = conflict.top
         elif conflict.epoch is None or conflict.epoch < self.history.epoch:
             logger.warning("room %s: the hot store has lost the session; it is refilled", self.room)
@@ -225,6 +229,7 @@ class Ledger:
             self._marked.update(self.receipts)
             self._keys = list(self.history.keys().items())
         else:
+            self.degraded = False  # the session is not ours: what waits here has no place in it
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
 
     def _degrade(self, error: TrioChatError) -> None:

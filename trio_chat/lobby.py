@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 _CRASHES = 5
 _CRASH_SECONDS = 60.0
 _PAUSE = 0.05
+_LONGEST_PAUSE = 5.0
 # At the end: how long the rooms may take to finish the mail they have, and the syncer for its last round.
 _DRAIN_SECONDS = 5.0
 _LAST_ROUND_SECONDS = 5.0
@@ -93,7 +94,7 @@ class Lobby:
             Unavailable: the room has too much mail (`overloaded`), or the lobby is closing.
         """
         found = self.rooms.get(room)
-        if found is None:
+        if found is None or self._nursery is None:
             found = self._start(check_room(room))
         found.mail(mail)
 
@@ -173,23 +174,27 @@ class Lobby:
                 crashes = [at for at in crashes if at > trio.current_time() - _CRASH_SECONDS]
                 crashes.append(trio.current_time())
                 logger.exception("room %s crashed (%d times within a minute)", room.name, len(crashes))
-                if len(crashes) >= _CRASHES:
+                if len(crashes) >= _CRASHES and not room.holds_alone:
                     room.close("the room failed too often and was closed; join again later")
                 room.recover(Unavailable("the room failed on this request; it was not carried out again"))
-                await trio.sleep(_PAUSE * 2 ** (len(crashes) - 1))
+                await trio.sleep(min(_PAUSE * 2 ** (len(crashes) - 1), _LONGEST_PAUSE))
 
     @asynccontextmanager
     async def open_rooms(self) -> AsyncGenerator[None, None]:
         """Let rooms run inside the block. At its end they finish the mail they have, within 5 s."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                yield
-            finally:
-                self._nursery = None
-                for room in list(self.rooms.values()):
-                    room.finish()
-                nursery.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    yield
+                finally:
+                    self._nursery = None
+                    for room in list(self.rooms.values()):
+                        room.finish()
+                    nursery.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
+        finally:
+            for room in self.rooms.values():
+                room.abandon(Unavailable("the server stopped before it could answer; come back shortly"))
 
     def unsaved(self) -> dict[str, int]:
         """Return the rooms with events that neither store has, and how many each has."""

@@ -150,6 +150,7 @@ def check_id(name: str, value: str) -> str:
     """Return an id (a message's, a user's), or refuse it. `name` says which in the error."""
     if not 1 <= len(value) <= MAX_ID or _CONTROL.search(value):
         raise BadRequest(f"{name}: expected 1-{MAX_ID} characters without control characters")
+    check_text(name, value)
     return value
 
 
@@ -190,41 +191,47 @@ def check_metadata(metadata: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """
     if not metadata:
         return {}
-    _check_json("metadata", metadata, 1)
-    if len(msgspec.json.encode(metadata)) > limit:
+    plain = cast("dict[str, Any]", _plain("metadata", metadata, 1))
+    if len(msgspec.json.encode(plain)) > limit:
         raise BadRequest(f"metadata: expected at most {limit} bytes of JSON")
-    return dict(metadata)
+    return plain
 
 
-def _check_json(name: str, value: object, depth: int) -> None:
+def _plain(name: str, value: object, depth: int) -> object:
+    """Return a copy of a JSON value as a decoder would give it, or refuse it."""
     if depth > MAX_DEPTH:
         raise BadRequest(f"{name}: nested deeper than {MAX_DEPTH} levels")
     match value:
         case None | bool():
-            pass
+            return value
         case str():
             check_text(name, value)
+            return value
         case int() | float():
             _check_number(name, value)
+            return value
         case Mapping():
-            _check_mapping(name, cast("Mapping[object, object]", value), depth)
+            return _plain_object(name, cast("Mapping[object, object]", value), depth)
         case list() | tuple():
-            for item in cast("Sequence[object]", value):
-                _check_json(name, item, depth + 1)
+            return [_plain(name, item, depth + 1) for item in cast("Sequence[object]", value)]
         case _:
             raise BadRequest(f"{name}: {type(value).__name__} is not JSON")
 
 
 def _check_number(name: str, value: float) -> None:
-    if not math.isfinite(value):
+    # Integers first: one of 400 digits cannot even be asked whether it is finite.
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise BadRequest(f"{name}: integers beyond 53 bits are read differently by different clients")
+    elif not math.isfinite(value):
         raise BadRequest(f"{name}: numbers must be finite")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise BadRequest(f"{name}: integers beyond 53 bits are read differently by different clients")
 
 
-def _check_mapping(name: str, value: Mapping[object, object], depth: int) -> None:
+def _plain_object(name: str, value: Mapping[object, object], depth: int) -> dict[str, object]:
+    plain: dict[str, object] = {}
     for key, item in value.items():
         if not isinstance(key, str):
             raise BadRequest(f"{name}: the keys of a JSON object are texts")
         check_text(name, key)
-        _check_json(name, item, depth + 1)
+        plain[key] = _plain(name, item, depth + 1)
+    return plain

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from trio_chat.errors import TrioChatError
 from trio_chat.message import Deleted, Event, Position
 from trio_chat.stores.base import Archive, Archived, HotStore, Session
 
@@ -45,7 +44,7 @@ async def read_page(
     Cancelling is safe.
 
     Raises:
-        Unavailable: the page reaches into the archive, and that is away.
+        Unavailable: the page reaches behind the window, and what is needed for that is away.
     """
     limit = max(1, min(limit, MAX_PAGE))
     recent = _below([Archived(view.epoch, message) for message in view.messages], before)
@@ -53,9 +52,11 @@ async def read_page(
         return _page(recent, limit, "window")
     oldest = Position(view.epoch, view.messages[0].seq if view.messages else view.seq + 1)
     edge = oldest if before is None or _key(before) > _key(oldest) else before
-    # One more than is asked for tells whether there is more.
-    older = await archive.page(room, edge, limit + 1 - len(recent))
+    # Read before the archive, or what is archived in between would be in neither.
     waiting = view.waiting if view.complete else await _waiting(room, view.epoch, hot)
+    gone = sum(isinstance(event, Deleted) for event in waiting)
+    # One more than is asked for tells whether there is more; the archive may still have what is deleted.
+    older = await archive.page(room, edge, limit + 1 - len(recent) + gone)
     older = _merge(older, view.epoch, waiting, edge)
     source: Source = "window+archive" if recent and older else "archive" if older else "window"
     return _page([*older, *recent], limit, source)
@@ -73,10 +74,7 @@ def _below(found: list[Archived], before: Position | None) -> list[Archived]:
 
 async def _waiting(room: str, epoch: str, hot: HotStore) -> tuple[Event, ...]:
     """Return what the archive does not have yet of the session, from the hot store."""
-    try:
-        found = await hot.unsynced(Session(room, epoch), _WAITING)
-    except TrioChatError:
-        return ()
+    found = await hot.unsynced(Session(room, epoch), _WAITING)
     return () if found is None else found.events
 
 

@@ -156,6 +156,11 @@ class Room:
         return self.ledger.unsynced(self._told[1])
 
     @property
+    def holds_alone(self) -> bool:
+        """Whether the room has acknowledged what nobody else has."""
+        return self.ledger.degraded and self.ledger.backlog > 0
+
+    @property
     def over(self) -> bool:
         """Whether the actor has nothing left to do."""
         return self.retired or (self._finishing and not self._mailbox and self._turn is None)
@@ -190,13 +195,15 @@ class Room:
 
     async def _begin(self) -> None:
         history = self.ledger.history
-        await self.ledger.open()
+        if not self.ledger.degraded:  # else what waits for the store would be lost
+            await self.ledger.open()
         if (turn := self._turn) is not None and self.ledger.history is history:
             # A crash left a decided turn, and the history that has its events is the only one there is.
             await self._finish(turn)
         elif turn is not None:
             self._turn = None
             self._mailbox.extendleft(reversed(turn.decided))
+        await self.ledger.write()
         self._catch_up()
 
     async def _take_turn(self) -> None:
@@ -220,9 +227,11 @@ class Room:
 
     async def _finish(self, turn: Turn) -> None:
         await self.ledger.write()
+        turn.tell_changes()
+        # Before anything else may fail: what was told must not be told again.
+        self._told = (self.ledger.history.epoch, self.ledger.history.top)
         turn.release()
         self._turn = None
-        self._told = (self.ledger.history.epoch, self.ledger.history.top)
         if self.ledger.history.unsynced >= self._settings.sync_after_events:
             self._archiver.kick(self.ledger.session)
 
@@ -241,7 +250,7 @@ class Room:
         if epoch != history.epoch:
             if seq > 0:
                 self.audience.tell([Expired(epoch)])
-            seq = history.floor
+            seq = 0
         changes = history.since(seq)
         if changes is None:
             self.audience.tell([Closed("the room was restored from an older state; join again")])
@@ -278,16 +287,22 @@ class Room:
         if self.retired:
             return
         self._retire()
-        error = Unavailable(reason, ReplyCode.ROOM_CLOSED)
+        self.abandon(Unavailable(reason, ReplyCode.ROOM_CLOSED))
+        try:
+            self.audience.tell([Closed(reason)])
+        except Exception:
+            logger.exception("room %s: the members could not be told that it is closed", self.name)
+        self.audience.clear()
+        self._bell.unpark_all()
+
+    def abandon(self, error: TrioChatError) -> None:
+        """Answer all mail with `error`: nobody else will. What was begun may or may not have been carried out."""
         self.recover(error)
         if self._turn is not None:
-            self._turn.abandon(error)
+            self._mailbox.extend(self._turn.abandon(error))
             self._turn = None
         while self._mailbox:
             answer(self._mailbox.popleft(), error)
-        self.audience.tell([Closed(reason)])
-        self.audience.clear()
-        self._bell.unpark_all()
 
     def recover(self, error: TrioChatError) -> None:
         """After a crash: answer the mail that may have caused it with `error`, keep what was not begun."""
@@ -299,5 +314,5 @@ class Room:
             turn.undecided.clear()
         else:
             # It happened while writing or letting out: any of these may or may not have been carried out.
-            turn.abandon(error)
+            self._mailbox.extendleft(reversed(turn.abandon(error)))
             self._turn = None

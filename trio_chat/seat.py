@@ -39,7 +39,7 @@ from trio_chat.message import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trio_chat.settings import Settings
 
@@ -129,6 +129,8 @@ class Seat:
 
     def hear(self, parcel: Sequence[Hearing], *, droppable: bool) -> None:
         """Take hearings from the room. Called by the room; never waits."""
+        if self._left:  # the room has not got that mail yet
+            return
         try:
             for hearing in parcel:
                 self._heard.send_nowait(hearing)
@@ -207,22 +209,49 @@ class Seat:
         """Read marks by user, as they were when the seat was taken."""
         return self.joined.receipts
 
-    async def events(self) -> AsyncGenerator[Hearing, None]:
-        """Yield everything the room says after the join, in order, until the seat is left or the room closed.
+    def events(self) -> Events:
+        """Return everything the room says after the join, in order, until the seat is left or the room closed.
 
         Cancelling is safe: the next call goes on where this one stopped.
 
         Raises:
             Unavailable: the program let too much pile up and was put out. Join again from its last position.
         """
-        async for hearing in self._hearings:
-            yield hearing
-            if isinstance(hearing, Closed):
-                return
-        if not self._left:
-            raise Unavailable(
-                f"more than {BUFFER} hearings piled up; join again and resume", ReplyCode.OVERLOADED
-            )
+        return Events(self, self._hearings)
+
+    @property
+    def left(self) -> bool:
+        """Whether the program has left."""
+        return self._left
+
+
+class Events:
+    """What a seat hears, as `async for` wants it. No generator: a loop over it may end with `break`."""
+
+    def __init__(self, seat: Seat, hearings: trio.MemoryReceiveChannel[Hearing]) -> None:
+        self._seat = seat
+        self._hearings = hearings
+        self._closed = False
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Hearing:
+        if self._closed:
+            raise StopAsyncIteration
+        try:
+            hearing = await self._hearings.receive()
+        except trio.EndOfChannel:
+            if self._seat.left:
+                raise StopAsyncIteration from None
+            text = f"more than {BUFFER} hearings piled up; join again and resume"
+            raise Unavailable(text, ReplyCode.OVERLOADED) from None
+        self._closed = isinstance(hearing, Closed)
+        return hearing
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to close. Here so that `contextlib.aclosing` may be used."""
+        await trio.lowlevel.checkpoint()
 
 
 def ignore(_: Answer) -> None:

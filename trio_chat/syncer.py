@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH_EVENTS = 5000
-_BACKOFF = (1.0, 60.0)
+_BACKOFF = (1.0, 8.0)
 # The longest a room's expiry waits for the archive; the session then stays in the hot store for a later round.
 _FLUSH_SECONDS = 5.0
 
@@ -150,7 +150,9 @@ class Syncer:
         due = 0.0
         while True:
             everything = trio.current_time() >= due
-            if await self._make_round(everything=everything) and everything:
+            if not await self._make_round(everything=everything):
+                due = max(self._not_before, trio.current_time() + _BACKOFF[0])
+            elif everything:
                 due = trio.current_time() + self._interval
             with trio.move_on_at(max(due, self._not_before)):
                 await trio.sleep_until(self._not_before)
@@ -164,6 +166,7 @@ class Syncer:
         async with self._busy:
             this, self._round = self._round, _Round()
             wanted, self._wanted = self._wanted, set()
+            self._bell.set()  # `run` may wait for it, if somebody else makes this round
             self._bell = trio.Event()
             try:
                 await self._sync(wanted, everything=everything)
@@ -177,11 +180,12 @@ class Syncer:
             finally:
                 self._rounds += 1
                 this.done.set()
-        return this.succeeded
+        # A hot store that is away may have sessions that nobody else knows of.
+        return this.succeeded and (self._hot.healthy or not everything)
 
     def _back_off(self, error: Exception) -> None:
         low, high = _BACKOFF
-        delay = min(low * 2**self._behind, high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        delay = min(low * 2 ** min(self._behind, 16), high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         self._behind += 1
         self._not_before = trio.current_time() + delay
         logger.warning("sync failed, again in %.1f s: %s", delay, error)
@@ -218,9 +222,11 @@ class Syncer:
         self._messages += await self._write(batches)
         if self._hot.healthy:
             await self._hot.mark_synced(marks)
-        for session, seq in marks:
-            self._rooms.note_synced(session, seq)
-            if session not in again:
+        for batch in batches:
+            session = batch.session
+            self._rooms.note_synced(session, batch.top)
+            # It may have ended meanwhile: then the next round tells.
+            if session not in again and self._ended.get(session) == batch.ended:
                 self._ended.pop(session, None)
         return again + todo[done:]
 

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
-from trio_chat.history import Change
+from trio_chat.history import Change, key_name
 from trio_chat.mail import (
     Accepted,
     Answer,
@@ -90,7 +90,7 @@ class Turn:
             return error
 
     def _change(self, mail: Post | Edit | Delete) -> Change:
-        if self.ledger.backlog >= self._backlog_limit:
+        if self.ledger.degraded and self.ledger.backlog >= self._backlog_limit:
             raise Unavailable("neither Redis nor Postgres takes messages at the moment", ReplyCode.OVERLOADED)
         self.audience.touch(mail.user, self._now)
         change = self._into_history(mail)
@@ -110,7 +110,7 @@ class Turn:
                     now=self._now,
                 )
                 if mail.key is not None and change.event is not None:
-                    self.ledger.remember_key(mail.key, change.seq)
+                    self.ledger.remember_key(key_name(mail.key, mail.user), change.seq)
                 return change
             case Edit():
                 return self.history.edit(
@@ -128,12 +128,9 @@ class Turn:
 
     def _attend(self, mail: Join | Leave | Type | Read | Look) -> Answer | None:
         match mail:
-            case Join():
-                # Admitted at the release, so that snapshot and membership are one step behind the turn's changes.
+            case Join() | Leave():
+                # At the release, in the order of the mail: snapshot and membership are one step behind the changes.
                 return None
-            case Leave():
-                if self.audience.remove(mail.member):
-                    self._passing.append((self.audience.presence_of(mail.member.user, self._now), None))
             case Type():
                 self.audience.touch(mail.user, self._now)
                 self._passing.append((Typing(mail.user, mail.active), mail.user))
@@ -162,19 +159,26 @@ class Turn:
             history.epoch, history.top, history.snapshot(), history.entries(history.synced), history.complete
         )
 
-    def release(self) -> None:
-        """Let everything out."""
+    def tell_changes(self) -> None:
+        """Tell the members what has changed: all of it, or nothing if that fails."""
         if self._changed:
             self.audience.tell(self._changed)
             self._changed = []
+
+    def release(self) -> None:
+        """Let everything out. If that fails, what is left can still be abandoned."""
+        self.tell_changes()
         while self._results:
-            mail, result = self._results.popleft()
+            mail, result = self._results[0]
             if isinstance(mail, Join):
                 result = self._admit(mail)
+            elif isinstance(mail, Leave):
+                result = self._dismiss(mail)
             elif isinstance(result, Change):
                 result = self._acknowledge(result)
             if result is not None:
                 answer(mail, result)
+            self._results.popleft()
         for hearing, besides in self._passing:
             self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
 
@@ -185,8 +189,7 @@ class Turn:
     def _admit(self, join: Join) -> Joined:
         voice, new = self.audience.add(join.member, self._now)
         if new:
-            here = Presence(join.member.user, True, self._now)
-            self.audience.tell([here], droppable=True, besides=join.member.user)
+            self._passing.append((Presence(join.member.user, True, self._now), join.member.user))
         history = self.history
         resumed = self._resumed(join.resume)
         return Joined(
@@ -202,16 +205,32 @@ class Turn:
             voice=voice,
         )
 
+    def _dismiss(self, leave: Leave) -> Done:
+        if self.audience.remove(leave.member):
+            gone = leave.member.user
+            self._passing.append((self.audience.presence_of(gone, self._now), gone))
+        return Done()
+
     def _resumed(self, resume: Position | None) -> tuple[Event, ...] | None:
         if resume is None or resume.epoch != self.history.epoch:
             return None
         changes = self.history.since(resume.seq)
         return None if changes is None else changes.events
 
-    def abandon(self, error: TrioChatError) -> None:
-        """Answer everything that was decided with an error: its outcome is unknown."""
+    def abandon(self, error: TrioChatError) -> list[Leave]:
+        """Answer everything that was decided with an error: its outcome is unknown.
+
+        Returns:
+            Who leaves, unanswered: that is still to be done, or they would be here for ever.
+        """
+        leaving: list[Leave] = []
         while self._results:
-            answer(self._results.popleft()[0], error)
+            mail, _ = self._results.popleft()
+            if isinstance(mail, Leave):
+                leaving.append(mail)
+            else:
+                answer(mail, error)
+        return leaving
 
 
 def answer(mail: Mail, given: Answer) -> None:

@@ -1,0 +1,354 @@
+"""The members of one room: told once per wire, counted by user, put out when they fail."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trio_chat.audience import Audience
+from trio_chat.mail import Expired, Hearing, Presence, Typing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=1)
+SOMETHING = Expired("e1")
+
+
+class AWire:
+    """A wire that notes what it was asked to wrap; its own voice."""
+
+    def __init__(self, name: str = "plain") -> None:
+        self.name = name
+        self.rooms: list[str] = []
+        self.wrapped: list[tuple[Hearing, ...]] = []
+        self.broken = False
+
+    def voice(self, room: str) -> AWire:
+        """Begin to speak."""
+        self.rooms.append(room)
+        return self
+
+    def tell(self, hearings: Sequence[Hearing]) -> object:
+        """Wrap hearings."""
+        if self.broken:
+            raise RuntimeError("cannot be wrapped")
+        self.wrapped.append(tuple(hearings))
+        return [self.name, *hearings]
+
+
+class AMember:
+    """A member that keeps what it hears, or fails at it."""
+
+    def __init__(self, user: str, wire: AWire, *, failing: bool = False) -> None:
+        self.user = user
+        self.wire = wire
+        self.failing = failing
+        self.heard: list[tuple[Any, bool]] = []
+        self.put_out_of: list[str] = []
+
+    def hear(self, parcel: Any, *, droppable: bool) -> None:
+        """Take a parcel."""
+        if self.failing:
+            raise RuntimeError("no more")
+        self.heard.append((parcel, droppable))
+
+    def put_out(self, room: str) -> None:
+        """Know that it is out."""
+        self.put_out_of.append(room)
+
+
+# --- coming and going
+
+
+def test_first_of_a_user_is_new() -> None:
+    """The first member of a user brings the user."""
+    _, new = Audience("r").add(AMember("ann", AWire()), NOON)
+
+    assert new
+
+
+def test_second_of_a_user_is_not() -> None:
+    """Presence is per user: a second connection brings nobody."""
+    audience, wire = Audience("r"), AWire()
+    audience.add(AMember("ann", wire), NOON)
+    _, new = audience.add(AMember("ann", wire), NOON)
+
+    assert not new
+    assert [presence.user for presence in audience.presence()] == ["ann"]
+
+
+def test_user_is_gone_with_the_last_member() -> None:
+    """A user is here until the last connection has left."""
+    audience = Audience("r")
+    one, other = AMember("ann", AWire()), AMember("ann", AWire("other"))
+    audience.add(one, NOON)
+    audience.add(other, NOON)
+
+    assert not audience.remove(one)
+    assert audience.remove(other)
+    assert audience.presence() == ()
+
+
+def test_removing_a_stranger() -> None:
+    """Whoever is not here cannot leave."""
+    audience, wire = Audience("r"), AWire()
+    audience.add(AMember("ann", wire), NOON)
+
+    assert not audience.remove(AMember("ann", wire))
+    assert not audience.remove(AMember("ann", AWire("unheard of")))
+    assert len(audience) == 1
+
+
+def test_removing_twice() -> None:
+    """Whoever has left cannot leave again."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.remove(member)
+
+    assert not audience.remove(member)
+
+
+def test_members_are_counted_and_found() -> None:
+    """Length, membership and iteration go over all wires."""
+    audience = Audience("r")
+    members = [AMember("ann", AWire()), AMember("bob", AWire("other"))]
+    for member in members:
+        audience.add(member, NOON)
+
+    assert len(audience) == 2
+    assert list(audience) == members
+    assert all(member in audience for member in members)
+    assert AMember("ann", members[0].wire) not in audience
+    assert AMember("ann", AWire()) not in audience
+
+
+def test_members_may_leave_while_counted() -> None:
+    """Going over the members does not mind that some leave meanwhile."""
+    audience, wire = Audience("r"), AWire()
+    for name in ("ann", "bob", "cat"):
+        audience.add(AMember(name, wire), NOON)
+    for member in audience:
+        audience.remove(member)
+
+    assert len(audience) == 0
+
+
+def test_clear_lets_everybody_out() -> None:
+    """After `clear` nobody is here."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.clear()
+
+    assert (len(audience), audience.presence()) == (0, ())
+    assert not audience.remove(member)
+
+
+def test_clear_tells_everybody_that_they_are_out() -> None:
+    """Each member learns once that the room has put it out, and of which room."""
+    audience = Audience("r")
+    members = [AMember("ann", AWire()), AMember("bob", AWire("other"))]
+    for member in members:
+        audience.add(member, NOON)
+    audience.clear()
+
+    assert [member.put_out_of for member in members] == [["r"], ["r"]]
+
+
+def test_leaving_is_not_being_put_out() -> None:
+    """Who leaves knows that already."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.remove(member)
+
+    assert member.put_out_of == []
+
+
+# --- voices
+
+
+def test_one_voice_a_wire() -> None:
+    """Members of one wire share its voice, which speaks in this room."""
+    audience, wire = Audience("r"), AWire()
+    first, _ = audience.add(AMember("ann", wire), NOON)
+    second, _ = audience.add(AMember("bob", wire), NOON)
+
+    assert first is second
+    assert wire.rooms == ["r"]
+
+
+def test_voice_lives_as_long_as_its_members() -> None:
+    """When the last member of a wire has left its voice is forgotten."""
+    audience, wire = Audience("r"), AWire()
+    member = AMember("ann", wire)
+    audience.add(member, NOON)
+    audience.remove(member)
+    audience.tell([SOMETHING])
+    audience.add(member, NOON)
+
+    assert wire.rooms == ["r", "r"]
+    assert wire.wrapped == []
+
+
+# --- telling
+
+
+def test_parcel_is_wrapped_once_a_wire() -> None:
+    """Every member of a wire gets the same parcel."""
+    audience = Audience("r")
+    plain, other = AWire(), AWire("other")
+    members = [AMember(name, wire) for name in ("ann", "bob") for wire in (plain, other)]
+    for member in members:
+        audience.add(member, NOON)
+    audience.tell([SOMETHING])
+
+    assert (len(plain.wrapped), len(other.wrapped)) == (1, 1)
+    assert members[0].heard == [(["plain", SOMETHING], False)]
+    assert members[1].heard == [(["other", SOMETHING], False)]
+    assert members[0].heard[0][0] is members[2].heard[0][0]
+
+
+def test_hearings_stay_together_and_in_order() -> None:
+    """Several hearings are one parcel."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.tell([Expired("e1"), Expired("e2")])
+
+    assert member.heard == [(["plain", Expired("e1"), Expired("e2")], False)]
+
+
+def test_droppable_is_passed_on() -> None:
+    """A member is told what it may drop."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.tell([Typing("bob", True)], droppable=True)
+
+    assert [droppable for _, droppable in member.heard] == [True]
+
+
+def test_besides_leaves_out_every_member_of_the_user() -> None:
+    """Whoever types need not be told, on no connection."""
+    audience = Audience("r")
+    ann, ann_too, bob = AMember("ann", AWire()), AMember("ann", AWire("other")), AMember("bob", AWire())
+    for member in (ann, ann_too, bob):
+        audience.add(member, NOON)
+    audience.tell([Typing("ann", True)], besides="ann")
+
+    assert (len(ann.heard), len(ann_too.heard), len(bob.heard)) == (0, 0, 1)
+
+
+def test_telling_nobody() -> None:
+    """An empty room has nobody to tell."""
+    Audience("r").tell([SOMETHING])
+
+
+def test_failing_member_is_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A member that raises is put out, and the others do not notice."""
+    audience, wire = Audience("r"), AWire()
+    bad, good = AMember("bad", wire, failing=True), AMember("good", wire)
+    audience.add(bad, NOON)
+    audience.add(good, NOON)
+    with caplog.at_level(logging.ERROR):
+        audience.tell([SOMETHING])
+        audience.tell([SOMETHING])
+
+    assert bad not in audience
+    assert (bad.put_out_of, good.put_out_of) == (["r"], [])
+    assert good.heard[0] == good.heard[-1] == (["plain", SOMETHING], False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "room r: a member of user bad failed to take a message and is out"
+    ]
+
+
+def test_others_hear_that_a_failing_member_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody stays on the list of those who are here after having been put out."""
+    audience, wire = Audience("r"), AWire()
+    bad, good = AMember("bad", wire, failing=True), AMember("good", wire)
+    audience.add(bad, NOON)
+    audience.add(good, NOON)
+    with caplog.at_level(logging.CRITICAL):
+        audience.tell([SOMETHING])
+
+    assert good.heard[-1][0] == ["plain", Presence("bad", False, NOON)]
+
+
+def test_last_member_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A wire whose only member fails goes with it."""
+    audience = Audience("r")
+    audience.add(AMember("bad", AWire(), failing=True), NOON)
+    with caplog.at_level(logging.CRITICAL):
+        audience.tell([SOMETHING])
+
+    assert len(audience) == 0
+
+
+def test_wire_that_cannot_wrap() -> None:
+    """All wires are wrapped before anybody is told: nobody has heard half of it."""
+    audience = Audience("r")
+    plain, broken = AWire(), AWire("broken")
+    broken.broken = True
+    ann = AMember("ann", plain)
+    audience.add(ann, NOON)
+    audience.add(AMember("bob", broken), NOON)
+
+    with pytest.raises(RuntimeError, match="cannot be wrapped"):
+        audience.tell([SOMETHING])
+    assert ann.heard == []
+
+
+# --- presence
+
+
+def test_presence_says_when_somebody_came() -> None:
+    """Coming is doing something."""
+    audience = Audience("r")
+    audience.add(AMember("ann", AWire()), NOON)
+
+    assert audience.presence() == (Presence("ann", True, NOON),)
+
+
+def test_touch_moves_the_last_activity() -> None:
+    """A user that did something was active then."""
+    audience = Audience("r")
+    audience.add(AMember("ann", AWire()), NOON)
+    audience.touch("ann", LATER)
+
+    assert audience.presence_of("ann", LATER) == Presence("ann", True, LATER)
+
+
+def test_touch_of_a_stranger() -> None:
+    """Who is not here leaves no trace."""
+    audience = Audience("r")
+    audience.touch("ann", NOON)
+
+    assert audience.presence() == ()
+    assert audience.presence_of("ann", LATER) == Presence("ann", False, LATER)
+
+
+def test_presence_of_somebody_who_left() -> None:
+    """Who left was active when they last did something, and is then forgotten."""
+    audience = Audience("r")
+    member = AMember("ann", AWire())
+    audience.add(member, NOON)
+    audience.remove(member)
+
+    assert audience.presence_of("ann", LATER) == Presence("ann", False, NOON)
+    assert audience.presence_of("ann", LATER) == Presence("ann", False, LATER)
+
+
+def test_repr_counts() -> None:
+    """The one-line form counts members and users."""
+    audience, wire = Audience("r"), AWire()
+    for name in ("ann", "ann", "bob"):
+        audience.add(AMember(name, wire), NOON)
+
+    assert repr(audience) == "<Audience of r members=3 users=2>"
