@@ -219,13 +219,19 @@ class MemoryHotStore(_Memory):
         epoch = self._current.get(write.session.room)
         kept = self._live(Session(write.session.room, epoch)) if epoch is not None else None
         if kept is None:
-            return None if write.expect == 0 else Conflict(None, 0, "")
+            return self._conflict_with_ended(write)
         same = kept.session.epoch == write.session.epoch
         if same and kept.top == write.expect:
             return None
         if write.expect == 0 and kept.session.epoch < write.session.epoch:
             return None
         return Conflict(kept.session.epoch, kept.top, kept.token)
+
+    def _conflict_with_ended(self, write: Append) -> Conflict | None:
+        ended = self._live(write.session)
+        if write.expect == 0 and ended is not None and ended.top > 0:
+            return Conflict(ended.session.epoch, ended.top, ended.token)
+        return None if write.expect == 0 else Conflict(None, 0, "")
 
     def _open(self, session: Session) -> None:
         epoch = self._current.get(session.room)

@@ -1,0 +1,253 @@
+"""The hot store on Redis (6.2 or newer), or on a relative such as Valkey.
+
+1. Whatever changes a session is one Lua script, one atomic step; `lib.lua` says what the keys hold.
+2. Nothing is repeated here. A call whose answer was lost may have had its effect; the contract makes that safe.
+3. Others can write to the server. What cannot be read is set aside and counted, for that room alone: an entry goes
+   to the room's quarantine, a key of the wrong type is renamed, and the call is tried once more.
+4. Only a clean session has an expiry, a safety net for rooms that nobody ends.
+5. The set of dirty sessions has every one that is, and may have more.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from typing_extensions import override
+
+from trio_chat.errors import Unavailable
+from trio_chat.message import is_epoch
+from trio_chat.stores.base import Append, Conflict, Durability, Session, Stored, Unsynced
+from trio_chat.stores.entries import encode
+from trio_chat.stores.redis_checks import check_server, warn_of_settings
+from trio_chat.stores.redis_mending import Mender, session_script, settled
+from trio_chat.stores.redis_records import (
+    Entries,
+    Names,
+    encode_receipt,
+    look_at,
+    read_entries,
+    read_view,
+    seq_of,
+    session_of,
+)
+from trio_chat.stores.resp import Argument, Limits, ReplyError, Resp, RespStatistics, open_resp
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+_QUARANTINED: Final = 1000
+# Another look is needed if the session changed between two calls, or had to be mended.
+_LOOKS: Final = 5
+_log = logging.getLogger("trio_chat.stores.redis")
+
+
+_APPEND: Final = session_script("append.lua")
+_SYNCED: Final = session_script("synced.lua")
+_END: Final = session_script("end.lua")
+_UNSYNCED: Final = session_script("unsynced.lua")
+_QUARANTINE: Final = session_script("quarantine.lua")
+
+
+class RedisStatistics(msgspec.Struct, frozen=True):
+    """The counts of a store since it was opened.
+
+    Attributes:
+        unreadable: entries that could not be read.
+        mended: keys that were set aside or mended.
+        resp: the counts of its client.
+    """
+
+    unreadable: int
+    mended: int
+    resp: RespStatistics
+
+
+class RedisHotStore:
+    """A `HotStore` on one Redis server. Made by `open_redis`; lives as long as its block.
+
+    Every method raises `Unavailable` or `Misconfigured` and is safe to cancel and to repeat, as the contract says.
+    """
+
+    durability: Durability = "redis"
+
+    def __init__(self, resp: Resp, names: Names, lifetime: float, incarnation: Callable[[], str]) -> None:
+        self._resp = resp
+        self._names = names
+        self._lifetime = round(lifetime * 1000)
+        self._incarnation = incarnation
+        self._unreadable = 0
+        self._mender = Mender(resp, names)
+
+    @override
+    def __repr__(self) -> str:
+        return f"<RedisHotStore {self._resp!r} unreadable={self._unreadable} mended={self._mender.mended}>"
+
+    @property
+    def healthy(self) -> bool:
+        """See `HotStore.healthy`."""
+        return self._resp.healthy
+
+    @property
+    def incarnation(self) -> str:
+        """What tells this server from one that may have lost what was written last."""
+        return self._incarnation()
+
+    async def wait_health(self, healthy: bool) -> None:
+        """See `HotStore.wait_health`."""
+        await self._resp.wait_health(healthy)
+
+    def statistics(self) -> RedisStatistics:
+        """Return the counts of now."""
+        return RedisStatistics(self._unreadable, self._mender.mended, self._resp.statistics())
+
+    async def probe(self) -> None:
+        """See `HotStore.probe`."""
+        await self._resp.call("PING")
+
+    async def load(self, room: str) -> Stored | None:
+        """See `HotStore.load`."""
+        for _ in range(_LOOKS):
+            session = await self._current(room)
+            if session is None:
+                return None
+            *queued, view = await self._resp.pipeline(look_at(session, self._names))
+            for reply in (*queued, view):
+                settled(reply)
+            if view[0] != session.epoch.encode():
+                continue
+            if (read := read_view(view)) is not None:
+                if read.entries.unreadable:
+                    await self._set_aside(session, read.entries)
+                return read.stored(session.epoch, self.incarnation)
+            await self._mender.mend(session)
+        raise Unavailable("the room's session cannot be read: it is another one each time")
+
+    async def _current(self, room: str) -> Session | None:
+        [found] = await self._resp.pipeline([("GET", self._names.now(room))])
+        epoch = found.decode(errors="replace") if isinstance(found, bytes) else ""
+        if is_epoch(epoch):
+            return Session(room, epoch)
+        if found is not None:
+            if not isinstance(found, ReplyError):
+                settled(found)
+            await self._mender.mend(Session(room, ""))
+        return None
+
+    async def append(self, write: Append) -> Conflict | None:
+        """See `HotStore.append`."""
+        reply = await self._mender.run(_APPEND, write.session, lambda: self._arguments(write))
+        if reply is None:
+            return None
+        epoch, top, token = reply
+        return Conflict(epoch.decode(errors="replace") or None, int(top), token.decode(errors="replace"))
+
+    def _arguments(self, write: Append) -> list[Argument]:
+        arguments: list[Argument] = [
+            self._names.room(write.session.room),
+            *(write.expect, write.top, write.first, write.floor, write.token),
+            *(self.incarnation, write.remember, self._lifetime),
+            *(len(write.events), len(write.superseded), len(write.keys), len(write.receipts)),
+        ]
+        for event in write.events:
+            arguments += (event.seq, encode(event))
+        arguments += write.superseded
+        arguments += [f"{seq} {name}" for name, seq in write.keys]
+        for user, receipt in write.receipts.items():
+            arguments += (user, encode_receipt(receipt))
+        return arguments
+
+    async def dirty(self) -> list[Session]:
+        """See `HotStore.dirty`."""
+        # The set belongs to no room; mending a session that cannot exist looks at it too.
+        members = await self._mender.ask(Session("", ""), ("ZRANGE", self._names.dirty, 0, -1))
+        sessions = {member: session_of(member) for member in members}
+        if strange := [member for member, session in sessions.items() if session is None]:
+            await self._resp.call("ZREM", self._names.dirty, *strange)
+        return [session for session in sessions.values() if session is not None]
+
+    async def unsynced(self, session: Session, limit: int) -> Unsynced | None:
+        """See `HotStore.unsynced`."""
+        reply = await self._mender.run(_UNSYNCED, session, lambda: [limit + 1])
+        if reply is None:
+            return None
+        top, synced, raw = int(reply[0]), int(reply[1]), reply[2]
+        upto = top if len(raw) <= limit else min(top, seq_of(raw[limit - 1][0]))
+        entries = read_entries(raw[:limit])
+        if entries.unreadable:
+            await self._set_aside(session, entries)
+        return Unsynced(session, synced, upto, top, entries.events, len(entries.unreadable))
+
+    async def mark_synced(self, marks: Sequence[tuple[Session, int]]) -> None:
+        """See `HotStore.mark_synced`."""
+        calls = [(session, [seq, self._lifetime]) for session, seq in marks]
+        await self._mender.run_all(_SYNCED, calls)
+
+    async def end(self, session: Session, top: int, idle: float) -> bool:
+        """See `HotStore.end`."""
+        return bool(await self._mender.run(_END, session, lambda: [top, round(idle * 1000)]))
+
+    async def quarantine(self, session: Session, seq: int, why: str) -> None:
+        """See `HotStore.quarantine`."""
+        await self._quarantine(session, [(b"%d-0" % seq, why)])
+
+    async def _set_aside(self, session: Session, entries: Entries) -> None:
+        self._unreadable += len(entries.unreadable)
+        _log.warning(
+            "%d unreadable entries of room %s go to quarantine", len(entries.unreadable), session.room
+        )
+        await self._quarantine(session, entries.unreadable)
+
+    async def _quarantine(self, session: Session, entries: Sequence[tuple[bytes, str]]) -> None:
+        arguments: list[Argument] = [_QUARANTINED]
+        for name, why in entries:
+            header = {"epoch": session.epoch, "id": name.decode(errors="replace"), "why": why}
+            arguments += (name, msgspec.json.encode(header))
+        await self._mender.run(_QUARANTINE, session, lambda: arguments)
+
+
+@asynccontextmanager
+async def open_redis(
+    url: str,
+    *,
+    prefix: str = "tc",
+    expiry: float = 1200,
+    grace: float = 3600,
+    timeout: float = 1.0,
+    incarnation: Callable[[], str] | str | None = None,
+    require: bool = True,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncGenerator[RedisHotStore]:
+    """Open the store for the length of the block. At its end calls that still wait raise `Unavailable`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with credentials, database and TLS options.
+        prefix: what the names of all keys begin with.
+        expiry: seconds of inactivity after which a session may end.
+        grace: seconds a clean session is kept longer than that, should nobody end it.
+        timeout: seconds a call may take.
+        incarnation: what to trust a session's tail by, or a function that says so at any time, instead of the
+            server's run id: for a server of which somebody knows whether it lost something when it restarted.
+        require: whether the server must be there now. If not, the store starts unhealthy and keeps trying.
+        tls: replaces the context that a `rediss://` URL describes.
+
+    Raises:
+        Misconfigured: the URL, the credentials or the server cannot be used.
+        Unavailable: nobody is there, if required.
+    """
+    names = Names(prefix)
+    async with open_resp(
+        url, limits=Limits(timeout=timeout), require=require, tls=tls, accept=check_server
+    ) as resp:
+        with suppress(Unavailable):
+            await warn_of_settings(resp)
+        yield RedisHotStore(resp, names, expiry + grace, _teller(resp, incarnation))
+
+
+def _teller(resp: Resp, incarnation: Callable[[], str] | str | None) -> Callable[[], str]:
+    if callable(incarnation):
+        return incarnation
+    return lambda: resp.run_id if incarnation is None else incarnation
