@@ -429,6 +429,22 @@ async def test_end_is_remembered_while_the_archive_is_away(autojump_clock: MockC
         assert scene.archive.sessions[session].ended == LATER
 
 
+async def test_end_of_a_session_that_was_clean_already(autojump_clock: MockClock) -> None:
+    """The archive is told when a session ended, though the hot store has removed it since."""
+    scene = Scene()
+    session = await scene.session()
+    await scene.syncer.sync_all()
+    scene.archive.set_healthy(False)
+    async with scene.running():
+        await scene.syncer.flush(session, ended=LATER)
+        await scene.hot.end(session, 2, 0)
+        scene.archive.set_healthy(True)
+        await trio.sleep(INTERVAL)
+
+        assert scene.hot.sessions() == {}
+        assert scene.archive.sessions[session].ended == LATER
+
+
 # --- the archive is away
 
 

@@ -84,11 +84,15 @@ class Ledger:
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
                 await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
                 self._begin(stored.epoch)
-            elif stored is not None:
+            elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
             self.degraded = False
         except TrioChatError as error:
             self._degrade(error)
+
+    def _knows_more_than(self, stored: Stored) -> bool:
+        """Whether the store went back to an older state of what is here: then the next write mends it."""
+        return stored.epoch == self.history.epoch and stored.top < self.written
 
     def _unfit(self, stored: Stored) -> str | None:
         if not stored.trusted:

@@ -232,10 +232,10 @@ class Syncer:
 
     async def _read(self, session: Session) -> tuple[Batch | None, int]:
         """Return what is to be archived of a session, None if nothing, and its top."""
+        ended = self._ended.get(session)
         if not self._hot.healthy or self._rooms.is_degraded(session):
             held = self._rooms.held(session)
         else:
-            ended = self._ended.get(session)
             found = await self._hot.unsynced(session, _BATCH_EVENTS)
             if found is not None:
                 if not (found.events or ended or found.upto > found.synced):
@@ -243,9 +243,10 @@ class Syncer:
                 return Batch(session, found.upto, found.events, ended), found.top
             self._rooms.note_lost(session)
             held = self._rooms.held(session)
-        if held is None:
-            return None, 0
-        return msgspec.structs.replace(held, ended=self._ended.get(session)), held.top
+        if held is not None:
+            return msgspec.structs.replace(held, ended=ended), held.top
+        # A clean session that has ended is nowhere any more; that it has is still to be told.
+        return (Batch(session, 0, (), ended) if ended else None), 0
 
     async def _write(self, batches: Sequence[Batch]) -> int:
         """Write, halving what the archive refuses until the row that does it stands alone."""

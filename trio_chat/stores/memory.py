@@ -229,7 +229,7 @@ class MemoryHotStore(_Memory):
 
     def _conflict_with_ended(self, write: Append) -> Conflict | None:
         ended = self._live(write.session)
-        if write.expect == 0 and ended is not None and ended.top > 0:
+        if write.expect == 0 and ended is not None and write.top < ended.top:
             return Conflict(ended.session.epoch, ended.top, ended.token)
         return None if write.expect == 0 else Conflict(None, 0, "")
 
