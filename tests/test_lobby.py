@@ -707,8 +707,8 @@ async def test_cancelling_makes_the_last_round_too(stores: Stores) -> None:
 
 
 async def test_failing_program_makes_the_last_round_too(stores: Stores) -> None:
-    """A program that fails inside the block loses nothing."""
-    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+    """A program that fails inside the block loses nothing, and its exception comes out as it is, not in a group."""
+    with pytest.raises(ValueError, match="the program's own"):  # noqa: PT012 - the block is what fails
         async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
             await ann.post("hi")
             raise ValueError("the program's own")

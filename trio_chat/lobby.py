@@ -247,7 +247,8 @@ async def open_lobby(
     """Open a lobby over two stores, which must outlive the block.
 
     Leaving the block lets the rooms finish the mail they have, then archives what is dirty; each is bounded by
-    5 s. Cancelling ends the rooms at once, where they are; the last round still happens, within its bound.
+    5 s. Cancelling ends the rooms at once, where they are; the last round still happens, within its bound. What the
+    block raises comes out as it is, not in a group.
 
     Args:
         hot: where sessions live while they are active.
@@ -255,14 +256,20 @@ async def open_lobby(
         settings: expiry, window, limits; the defaults if None.
         now: the wall clock, for timestamps. A test may give it a virtual one.
     """
+    failure: Exception | None = None
     async with trio.open_nursery() as syncing:
         lobby = Lobby(hot, archive, settings or Settings(), now=now)
         await syncing.start(lobby.syncer.run, name="syncer")
         syncing.start_soon(lobby.watch_store, name="hot store watch")
         try:
             async with lobby.open_rooms():
-                yield lobby
+                try:
+                    yield lobby
+                except Exception as error:  # noqa: BLE001 - carried past the nurseries, which would wrap it
+                    failure = error
         finally:
             with trio.move_on_after(_LAST_ROUND_SECONDS, shield=True):
                 await lobby.syncer.sync_all()
             syncing.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -29,6 +29,11 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     epoch: str
     event: Event
 
+    @property
+    def position(self) -> Position:
+        """The position of somebody who has heard this."""
+        return Position(self.epoch, self.event.seq)
+
 
 class Typing(msgspec.Struct, frozen=True, gc=False):
     """A user started or stopped typing."""
