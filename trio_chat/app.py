@@ -7,16 +7,15 @@ the mail they have, the syncer makes its last round, stores are closed, embedded
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
-from trio_chat.clients.auth import Authenticator
+from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.clients.connection import Connection
 from trio_chat.clients.handshake import Refused
 from trio_chat.clients.registry import Registry
@@ -24,15 +23,11 @@ from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.clients.transport import ServerLimits
 from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
-from trio_chat.settings import Settings, mask_url
-from trio_chat.stores.base import Archive, HotStore
-from trio_chat.stores.child import ChildServer, supervised
-from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
-from trio_chat.stores.postgres import open_postgres_archive
-from trio_chat.stores.redis import open_redis
+from trio_chat.settings import Settings
+from trio_chat.stores.places import Stores, open_stores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
 
     from trio_chat.clients.handshake import Request
     from trio_chat.clients.transport import Link
@@ -40,15 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/ws"
-
-
-class Stores(msgspec.Struct, frozen=True):
-    """The two stores and where they are, without passwords."""
-
-    hot: HotStore
-    archive: Archive
-    hot_place: str
-    archive_place: str
 
 
 class App(msgspec.Struct, frozen=True):
@@ -68,86 +54,14 @@ class App(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """Where native clients connect to."""
-        scheme = "wss" if self.settings.tls_cert else "ws"
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"{scheme}://{host}:{self.port}{PATH}"
+        return url_of(self.settings, self.port)
 
 
-@asynccontextmanager
-async def open_hot(
-    settings: Settings, *, require: bool = False, beside: bool = False
-) -> AsyncGenerator[tuple[HotStore, str], None]:
-    """Open the Redis the settings name, or a private Valkey; see `open_stores`. Yields the store and its place."""
-    async with AsyncExitStack() as stack:
-        url, place = settings.redis_url, mask_url(settings.redis_url or "")
-        incarnation: Callable[[], str] | None = None
-        if url is None:
-            valkey = EmbeddedValkey(settings.data_dir)
-            if not (beside and _answers(valkey)):
-                await stack.enter_async_context(supervised(valkey))
-                incarnation = partial(getattr, valkey, "incarnation")
-            url, place = valkey.url, f"private Valkey in {valkey.directory}"
-        hot = await stack.enter_async_context(
-            open_redis(
-                url,
-                prefix=settings.redis_prefix,
-                expiry=settings.session_expiry_seconds,
-                timeout=settings.redis_timeout,
-                incarnation=incarnation() if incarnation else None,
-                require=require,
-            )
-        )
-        yield hot, place
-
-
-@asynccontextmanager
-async def open_archive(
-    settings: Settings, *, require: bool = False, beside: bool = False
-) -> AsyncGenerator[tuple[Archive, str], None]:
-    """Open the Postgres the settings name, or a private one; see `open_stores`. Yields the archive and its place."""
-    async with AsyncExitStack() as stack:
-        url, place = settings.database_url, mask_url(settings.database_url or "")
-        if url is None:
-            postgres = EmbeddedPostgres(settings.data_dir)
-            if not (beside and _answers(postgres)):
-                await stack.enter_async_context(supervised(postgres))
-            url, place = postgres.url, f"private Postgres in {postgres.directory}"
-        archive = await stack.enter_async_context(
-            open_postgres_archive(url, timeout=settings.database_timeout, require=require)
-        )
-        yield archive, place
-
-
-def _answers(server: ChildServer) -> bool:
-    """Whether a private server of another process can be used."""
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(server.socket))
-        except OSError:
-            return False
-    return True
-
-
-@asynccontextmanager
-async def open_stores(
-    settings: Settings, *, require: bool = False, beside: bool = False
-) -> AsyncGenerator[Stores, None]:
-    """Open the stores the settings name, or private ones under the data directory.
-
-    Args:
-        settings: which stores, and how long a call may take.
-        require: whether both must be there. If not, a store that is away is waited for in the background.
-        beside: use the private servers of a process that already runs, if there is one.
-
-    Raises:
-        Misconfigured: a store answers, but not to us.
-        Unavailable: `require`, and one is away.
-        SettingsError: there is no URL, and a private one cannot be started.
-    """
-    async with open_hot(settings, require=require, beside=beside) as (hot, hot_place):
-        async with open_archive(settings, require=require, beside=beside) as (archive, archive_place):
-            logger.info("stores connected: %s, %s", hot_place, archive_place)
-            yield Stores(hot, archive, hot_place, archive_place)
+def url_of(settings: Settings, port: int) -> str:
+    """Return where native clients connect to, if the server listens on this port."""
+    scheme = "wss" if settings.tls_cert else "ws"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{port}{PATH}"
 
 
 @asynccontextmanager
@@ -157,11 +71,17 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
     Leaving the block shuts down in order, each step bounded in time. Cancelling does the same, but cuts the
     clients at once.
 
+    Args:
+        settings: everything. In token mode without a key, the secret of the data directory is used, and made if
+            there is none.
+
     Raises:
-        SettingsError: an address, a certificate or a key cannot be used.
+        SettingsError: a certificate, a key or, within an exception group, the address cannot be used.
         Misconfigured: a store answers, but not to us.
     """
+    settings = with_secret(settings)
     authenticator = Authenticator(settings)
+    tls = load_tls(settings)
     async with open_stores(settings) as stores:
         async with open_lobby(hot=stores.hot, archive=stores.archive, settings=settings) as lobby:
             registry = Registry(settings.max_connections_per_user)
@@ -170,7 +90,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                 return Connection(link, lobby, authenticator, registry)
 
             # Bound last: whoever can connect is served.
-            listeners = await open_listeners(settings)
+            listeners = await open_listeners(settings, tls)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.watch, name="tokens")
                 clients: ClientServer = await nursery.start(
@@ -179,7 +99,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                         listeners,
                         {PATH: converse},
                         limits=_limits(settings),
-                        admit=partial(_check_origin, settings.allowed_origins),
+                        admit=partial(_check_origin, settings),
                     ),
                     name="clients",
                 )
@@ -206,20 +126,53 @@ def _limits(settings: Settings) -> ServerLimits:
     )
 
 
-def _check_origin(allowed: tuple[str, ...] | None, request: Request) -> None:
-    """Refuse browsers on foreign pages. Without a list everybody may come: tokens, unlike cookies, are not sent unasked."""
-    origin = request.headers.get(b"origin")
-    if allowed is not None and origin is not None and origin.decode("latin-1") not in allowed:
-        raise Refused(403, "This page's origin is not one of ALLOWED_ORIGINS.")
+def _check_origin(settings: Settings, request: Request) -> None:
+    """Refuse browsers on foreign pages. Who is no browser names no origin and may come.
+
+    Without a list every page may, since a token, unlike a cookie, is not sent unasked; but where no token is needed,
+    only a page of this very host and port.
+    """
+    origin = request.headers.get(b"origin", b"").decode("latin-1").lower()
+    if not origin:
+        return
+    if settings.allowed_origins is not None:
+        if origin not in map(str.lower, settings.allowed_origins):
+            raise Refused(403, "This page's origin is not one of ALLOWED_ORIGINS.")
+    elif settings.auth_mode == "insecure":
+        host = request.headers.get(b"host", b"").decode("latin-1").lower()
+        if origin.partition("://")[2] != host:
+            raise Refused(
+                403, "With AUTH_MODE=insecure a page of another origin must be one of ALLOWED_ORIGINS."
+            )
+
+
+def load_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the settings, or None if they name no certificate.
+
+    Raises:
+        SettingsError: the certificate or the key cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # An empty password, for otherwise an encrypted key would be asked for on the terminal.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except (OSError, ValueError) as error:
+        names = f"TLS_CERT={settings.tls_cert} TLS_KEY={settings.tls_key}"
+        raise SettingsError(
+            [f"{names}: expected a certificate and its key as PEM, not encrypted: {error}"]
+        ) from error
+    return context
 
 
 async def open_listeners(
-    settings: Settings,
+    settings: Settings, tls: ssl.SSLContext | None
 ) -> list[trio.SocketListener] | list[trio.SSLListener[trio.SocketStream]]:
-    """Bind the address, with TLS if there is a certificate.
+    """Bind the address, with TLS if there is a context for it. Cancelling is safe.
 
     Raises:
-        SettingsError: the address, the certificate or the key cannot be used.
+        SettingsError: the address cannot be used.
     """
     try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
@@ -227,13 +180,6 @@ async def open_listeners(
         raise SettingsError(
             [f"HOST={settings.host} PORT={settings.port}: cannot listen there: {error.strerror or error}"]
         ) from error
-    if settings.tls_cert is None or settings.tls_key is None:
+    if tls is None:
         return listeners
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            [f"TLS_CERT={settings.tls_cert}: not a certificate with its TLS_KEY: {error}"]
-        ) from error
-    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+    return [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]

@@ -13,19 +13,23 @@ import trio
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
-from trio_chat.app import App, open_app, open_archive, open_hot, open_stores
-from trio_chat.clients.auth import make_token, with_secret
+from trio_chat.app import App, load_tls, open_app, url_of
+from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
 from trio_chat.settings import Settings, add_arguments
+from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
 from trio_chat.tail import follow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from trio_chat.stores.base import Session
 
 logger = logging.getLogger("trio_chat")
+
+# As shells count it: 128 and the number of SIGINT.
+_INTERRUPTED = 130
 
 _DESCRIPTION = """\
 Chat rooms for people and AI assistants: live over WebSocket, written through to Redis, archived in Postgres.
@@ -59,20 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.load(vars(arguments), os.environ)
         _configure_logging(settings)
         status: int = arguments.run(arguments, settings)
-    except KeyboardInterrupt:
-        return 130
-    except (TrioChatError, ExceptionGroup) as error:
-        found = leaves(error)
+    except (KeyboardInterrupt, TrioChatError, BaseExceptionGroup) as error:
+        found = leaves(cast("BaseException", error))
+        if any(isinstance(one, KeyboardInterrupt) for one in found):
+            return _INTERRUPTED
         if not all(isinstance(one, TrioChatError) for one in found):
             raise
-        for one in found:
-            _complain(one)
+        _complain([problem for one in found for problem in _problems(one)])
         return 1
     return status
 
 
-def _complain(error: BaseException) -> None:
-    problems = error.problems if isinstance(error, SettingsError) else [str(error)]
+def _problems(error: BaseException) -> list[str]:
+    return error.problems if isinstance(error, SettingsError) else [str(error)]
+
+
+def _complain(problems: Iterable[str]) -> None:
     for problem in problems:
         print(f"trio-chat: {problem}", file=sys.stderr)
 
@@ -130,32 +136,40 @@ def _configure_logging(settings: Settings) -> None:
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     logger.info("settings validated")
-    return trio.run(serve, with_secret(settings))
+    return trio.run(serve, settings)
 
 
 async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED) -> int:
     """Serve until SIGTERM or SIGINT, then shut down in order. A second signal, or too long a time, ends it at once.
 
     Returns:
-        The exit status: 1 if there are events that neither store has, 0 otherwise.
+        The exit status: 1 if there are events that neither store has, or if it did not end in order; else 0.
     """
-    status = 1
+    running: App | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             async with open_app(settings) as app:
+                running = app
                 _introduce(app)
                 task_status.started(app)
                 await anext(signals)
                 logger.info("stopping: clients are told to come back, then everything is archived")
                 scope.deadline = trio.current_time() + settings.shutdown_timeout_seconds
                 nursery.start_soon(_end_at_once, signals, scope)
-            for room, count in app.lobby.unsaved().items():
-                logger.error("room %s: %d events were kept in memory only and are lost", room, count)
-            if not app.lobby.unsaved():
-                logger.info("stopped; everything is kept")
-                status = 0
             nursery.cancel_scope.cancel()
-    return status
+    return _take_stock(running, in_order=not scope.cancelled_caught)
+
+
+def _take_stock(app: App | None, *, in_order: bool) -> int:
+    """Say what the stop has left behind, and return the exit status."""
+    unsaved = app.lobby.unsaved() if app is not None else {}
+    for room, count in unsaved.items():
+        logger.error("room %s: %d events were kept in memory only and are lost", room, count)
+    if not in_order:
+        logger.error("stopped before everything was done; what Redis has is archived at the next start")
+    elif not unsaved:
+        logger.info("stopped; everything is kept")
+    return 1 if unsaved or not in_order else 0
 
 
 async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -192,13 +206,24 @@ and watch the room from another terminal:  trio-chat tail team-42/general
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
-    print("settings: well")
     for name, value in sorted(settings.describe().items()):
         print(f"  {name}={value}")
-    problems = trio.run(_reach, with_secret(settings))
-    for problem in problems:
-        print(f"trio-chat: {problem}", file=sys.stderr)
+    problems = [*_try_keys(settings), *trio.run(_reach, settings)]
+    _complain(problems)
     return 1 if problems else 0
+
+
+def _try_keys(settings: Settings) -> list[str]:
+    """Load what the settings only name, and return what is wrong with it."""
+    problems: list[str] = []
+    for load in (lambda: Authenticator(with_secret(settings)), lambda: load_tls(settings)):
+        try:
+            load()
+        except SettingsError as error:
+            problems += error.problems
+    if not problems:
+        print("settings: well")
+    return problems
 
 
 async def _reach(settings: Settings) -> list[str]:
@@ -243,17 +268,23 @@ async def _sync_now(settings: Settings) -> int:
             done = await syncer.sync_all()
         counts = syncer.statistics()
         print(f"{counts.messages} messages archived from {dirty} dirty sessions, {counts.refused} set aside")
+        if not done:
+            _complain(["the archive does not have everything yet; what it lacks is still in Redis"])
         return 0 if done else 1
 
 
 def _tail(arguments: argparse.Namespace, settings: Settings) -> int:
-    url = arguments.url or f"{'wss' if settings.tls_cert else 'ws'}://{settings.host}:{settings.port}/ws"
-    if settings.auth_mode == "insecure":
-        hello = {"type": "hello", "user": arguments.user}
-    else:
-        token = arguments.token or make_token(with_secret(settings), arguments.user, [arguments.room])
-        hello = {"type": "hello", "token": token}
-    trio.run(follow, url, hello, arguments.room)
+    user, room, token = arguments.user, arguments.room, arguments.token
+    if token is None and settings.auth_mode == "token":
+        settings = with_secret(settings)
+
+    def hello() -> dict[str, str]:
+        if token is None and settings.auth_mode == "insecure":
+            return {"type": "hello", "user": user}
+        # A new one each time: the connection may end because the last one has expired.
+        return {"type": "hello", "token": token or make_token(settings, user, [room])}
+
+    trio.run(follow, arguments.url or url_of(settings, settings.port), hello, room)
     return 0
 
 

@@ -2,8 +2,8 @@
 
 1. Every method is synchronous: a request becomes mail, its answer comes back as a callback. The reader never waits
    for a room; the one exception, reading the archive, is a task of the connection.
-2. Before `hello` nothing is done for anybody. Afterwards each request costs a token of the bucket; an empty bucket
-   refuses, and who goes on regardless is disconnected.
+2. Before `hello` nothing is done for anybody, and little is read. Afterwards each request costs a token of the
+   bucket; an empty bucket refuses, and who goes on regardless is disconnected.
 3. A room is named in every request, and it must be one this connection has joined with its own identity.
 4. A connection is one member of each of its rooms.
 """
@@ -20,6 +20,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.clients import native
+from trio_chat.clients.bucket import Bucket
 from trio_chat.clients.native import NATIVE, NativeVoice, NativeWire
 from trio_chat.clients.vocabulary import (
     DeleteMessage,
@@ -38,7 +39,7 @@ from trio_chat.clients.vocabulary import (
     UpdateReceipt,
 )
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
-from trio_chat.mail import Accepted, Answer, Delete, Edit, Join, Joined, Leave, Post, Read, Type
+from trio_chat.mail import Accepted, Answer, Delete, Done, Edit, Join, Joined, Leave, Post, Read, Type
 from trio_chat.message import check_content, check_metadata, check_role
 
 if TYPE_CHECKING:
@@ -46,42 +47,16 @@ if TYPE_CHECKING:
     from trio_chat.clients.registry import Registry
     from trio_chat.clients.transport import Link
     from trio_chat.lobby import Lobby
+    from trio_chat.message import Position
 
 logger = logging.getLogger(__name__)
 
 _BAD_REQUESTS = 5
 _BAD_SECONDS = 10.0
+# A hello with the longest token, and room to spare.
+_HELLO_BYTES = 16_384
 # How many pages of history one connection may be reading at once.
 _PAGES = 4
-
-
-class Bucket:
-    """A token bucket that can go into debt: as much as its burst, then its owner is out.
-
-    Args:
-        rate: tokens a second; 0 for no limit.
-        burst: how many may be saved up.
-    """
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._level = float(burst)
-        self._at = trio.current_time()
-
-    def take(self) -> bool:
-        """Take a token. Returns whether there was one."""
-        if not self._rate:
-            return True
-        now = trio.current_time()
-        self._level = min(self._level + (now - self._at) * self._rate, self._burst) - 1
-        self._at = now
-        return self._level >= 0
-
-    @property
-    def broke(self) -> bool:
-        """Whether the debt is as large as the burst."""
-        return self._level <= -self._burst
 
 
 class Connection:
@@ -135,10 +110,19 @@ class Connection:
 
     def on_text(self, payload: bytes) -> None:
         """Take one request."""
+        if self._identity is None and len(payload) > _HELLO_BYTES:
+            self._refuse(None, None, BadRequest(f"expected hello first, of at most {_HELLO_BYTES} bytes"))
+            return
         try:
-            self._take(native.decode(payload))
-        except (BadRequest, Unavailable) as error:
+            request = native.decode(payload)
+        except BadRequest as error:
             self._refuse(native.ref_of(payload), None, error)
+            return
+        try:
+            self._take(request)
+        except (BadRequest, Unavailable) as error:
+            room = None if isinstance(request, (Hello, Heartbeat)) else request.room
+            self._refuse(request.ref, room, error)
 
     def on_closed(self) -> None:
         """Leave every room."""
@@ -176,7 +160,9 @@ class Connection:
         self._identity = identity
         self._greeted.set()
         durability = self._lobby.hot.durability if self._lobby.hot.healthy else "memory"
-        self._link.offer(native.welcome(identity.user, secrets.token_hex(8), durability, self._limits()))
+        self._link.offer(
+            native.welcome(hello.ref, identity.user, secrets.token_hex(8), durability, self._limits())
+        )
 
     def _authenticate(self, hello: Hello) -> Identity:
         if self._settings.auth_mode == "insecure" and hello.user is not None:
@@ -247,9 +233,11 @@ class Connection:
             self._refuse(ref, room, answer)
 
     def _leave(self, room: str, *, activity: bool, ref: Ref = None) -> None:
-        found = self._lobby.rooms.get(room)
-        if found is not None:
-            found.mail(Leave(self, activity, partial(self._left, ref, room)))
+        answer = partial(self._left, ref, room)
+        if (found := self._lobby.rooms.get(room)) is not None:
+            found.mail(Leave(self, activity, answer))
+        else:
+            answer(Done())
 
     def _left(self, ref: Ref, room: str, answer: Answer) -> None:
         if isinstance(answer, TrioChatError):
@@ -307,20 +295,23 @@ class Connection:
             self._link.offer(native.ack(ref, room, answer))
         elif isinstance(answer, TrioChatError):
             self._refuse(ref, room, answer)
+        elif ref is not None:
+            # What is no event has nothing to acknowledge but that it was done, to those who wait for that.
+            self._link.offer(native.done(ref, room))
 
     def _read_page(self, request: GetHistory) -> None:
+        before = request.before.position() if request.before is not None else None
         if self._pages >= _PAGES:
             raise Unavailable(f"at most {_PAGES} pages at a time; wait for one", ReplyCode.OVERLOADED)
         self._pages += 1
-        self._link.start_soon(self._page, request)
+        self._link.start_soon(self._page, request, before)
 
-    async def _page(self, request: GetHistory) -> None:
+    async def _page(self, request: GetHistory, before: Position | None) -> None:
         try:
-            before = request.before.position() if request.before is not None else None
             found = await self._lobby.history(request.room, before, request.limit)
             self._link.offer(native.page(request.ref, request.room, found), exempt=True)
-        except (BadRequest, Unavailable) as error:
-            self._refuse(request.ref, request.room, error)
+        except TrioChatError as error:
+            self._refuse(request.ref, request.room, _without_places(error))
         finally:
             self._pages -= 1
 
@@ -328,8 +319,17 @@ class Connection:
 
     def _refuse(self, ref: Ref, room: str | None, error: TrioChatError) -> None:
         self._link.offer(native.error(ref, room, error))
-        if isinstance(error, BadRequest) and error.code is ReplyCode.BAD_REQUEST:
+        malformed = isinstance(error, BadRequest) and error.code is ReplyCode.BAD_REQUEST
+        if malformed or self._identity is None:
             now = trio.current_time()
             self._bad.append(now)
             if len(self._bad) == _BAD_REQUESTS and now - self._bad[0] <= _BAD_SECONDS:
                 self._link.close(CloseCode.BAD_REQUESTS, "too many malformed requests: mend the client")
+
+
+def _without_places(error: TrioChatError) -> TrioChatError:
+    """Return what a client may read of a failure: a store's own words may name hosts and roles."""
+    if isinstance(error, BadRequest) or getattr(error, "code", None) is ReplyCode.OVERLOADED:
+        return error
+    logger.warning("a page of history could not be read: %s", error)
+    return Unavailable("older messages cannot be read at the moment; try again shortly")

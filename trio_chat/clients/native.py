@@ -16,7 +16,7 @@ import msgspec
 from typing_extensions import override
 
 from trio_chat.clients.frames import text_frame
-from trio_chat.clients.vocabulary import Ref, Request, check
+from trio_chat.clients.vocabulary import Ref, Request, check, check_ref
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
 from trio_chat.mail import (
     Accepted,
@@ -30,7 +30,7 @@ from trio_chat.mail import (
     Typing,
     Voice,
 )
-from trio_chat.message import Deleted, Edited, Posted
+from trio_chat.message import MAX_DEPTH, Deleted, Edited, Posted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Request)
+_NESTED = f"nested at most {MAX_DEPTH} levels"
 _MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
 
 
@@ -47,14 +48,15 @@ def decode(text: bytes) -> Request:
     """Return the request in a text.
 
     Raises:
-        BadRequest: it is not JSON, not one of our shapes, names a field twice, or holds an id outside its limits.
+        BadRequest: it is not JSON, not one of our shapes, nested too deep, names a field twice, or holds an id
+            outside its limits.
     """
     try:
         request = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise BadRequest(f"expected one of the requests of the protocol as a JSON object: {error}") from None
     except (RecursionError, UnicodeDecodeError):
-        raise BadRequest("expected a JSON object in UTF-8, nested at most 32 levels") from None
+        raise BadRequest(f"expected a JSON object in UTF-8, {_NESTED}") from None
     if _doubled(text):
         raise BadRequest("the same field is given twice; give each once")
     return check(request)
@@ -65,10 +67,10 @@ class _Ref(msgspec.Struct):
 
 
 def ref_of(text: bytes) -> Ref:
-    """Return the ref of a request that was refused, if it has one that can be read."""
+    """Return the ref of a request that was refused, if it has one that can be read and is within its limits."""
     try:
-        return _ref_decoder.decode(text).ref
-    except (ValueError, RecursionError):
+        return check_ref(_ref_decoder.decode(text).ref)
+    except (BadRequest, ValueError, RecursionError):
         return None
 
 
@@ -82,34 +84,41 @@ def _doubled(text: bytes) -> bool:
     """
     if b"\\u0022" in text:
         # A quotation mark in disguise spoils the count; nobody's encoder writes it.
-        return sum(1 for colon in _MEMBER.findall(text) if colon) != _tally(msgspec.json.decode(text))[0]
-    _, strings, quotes = _tally(msgspec.json.decode(text))
+        return sum(1 for colon in _MEMBER.findall(text) if colon) != _tally(msgspec.json.decode(text), 0)[0]
+    _, strings, quotes = _tally(msgspec.json.decode(text), 0)
     return text.count(b'"') != 2 * strings + quotes
 
 
-def _tally(value: Any) -> tuple[int, int, int]:
-    """Count the members, the strings and the quotation marks within strings of a JSON value."""
+def _tally(value: Any, depth: int) -> tuple[int, int, int]:
+    """Count the members, the strings and the quotation marks within strings of a JSON value.
+
+    Raises:
+        BadRequest: it is nested too deep. Metadata, one level down, have their own and sharper limit.
+    """
     if isinstance(value, str):
         return 0, 1, value.count('"')
+    if depth > MAX_DEPTH:
+        raise BadRequest(f"expected a JSON object {_NESTED}")
+    members = strings = quotes = 0
+    parts: list[Any] = []
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
-        parts: list[Any] = [*pairs, *pairs.values()]
-        own = len(pairs)
+        members = len(pairs)
+        parts = [*pairs, *pairs.values()]
     elif isinstance(value, list):
-        parts, own = value, 0
-    else:
-        return 0, 0, 0
-    members = strings = quotes = 0
-    for counts in map(_tally, parts):
+        parts += value
+    for part in parts:
+        counts = _tally(part, depth + 1)
         members, strings, quotes = members + counts[0], strings + counts[1], quotes + counts[2]
-    return members + own, strings, quotes
+    return members, strings, quotes
 
 
-class _Welcome(msgspec.Struct, frozen=True, tag_field="type", tag="welcome"):
+class _Welcome(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="welcome"):
     user: str
     connection: str
     durability: str
     limits: Mapping[str, float]
+    ref: Ref = None
 
 
 class _Joined(msgspec.Struct, frozen=True, tag_field="type", tag="room:joined"):
@@ -152,9 +161,9 @@ class _Error(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
     room: str | None = None
 
 
-def welcome(user: str, connection: str, durability: str, limits: Mapping[str, float]) -> bytes:
+def welcome(ref: Ref, user: str, connection: str, durability: str, limits: Mapping[str, float]) -> bytes:
     """Encode the answer to `hello`."""
-    return text_frame(_encode(_Welcome(user, connection, durability, limits)))
+    return text_frame(_encode(_Welcome(user, connection, durability, limits, ref)))
 
 
 def ack(ref: Ref, room: str, accepted: Accepted) -> bytes:
@@ -166,6 +175,11 @@ def ack(ref: Ref, room: str, accepted: Accepted) -> bytes:
             )
         )
     )
+
+
+def done(ref: Ref, room: str) -> bytes:
+    """Encode the answer to what is no event, `typing:start` for example."""
+    return text_frame(_encode({"type": "ack", "ref": ref, "room": room}))
 
 
 def left(ref: Ref, room: str) -> bytes:

@@ -136,9 +136,7 @@ def check(request: Request) -> Request:
     Raises:
         BadRequest: with the field that is wrong.
     """
-    ref = request.ref
-    if (isinstance(ref, str) and len(ref) > MAX_ID) or (isinstance(ref, int) and abs(ref) > MAX_INTEGER):
-        raise BadRequest(f"ref: expected at most {MAX_ID} characters, or an integer of 53 bits")
+    check_ref(request.ref)
     if isinstance(request, (Hello, Heartbeat)):
         return request
     check_room(request.room)
@@ -150,3 +148,10 @@ def check(request: Request) -> Request:
         case _:
             pass
     return request
+
+
+def check_ref(ref: Ref) -> Ref:
+    """Return the ref, or refuse it."""
+    if (isinstance(ref, str) and len(ref) > MAX_ID) or (isinstance(ref, int) and abs(ref) > MAX_INTEGER):
+        raise BadRequest(f"ref: expected at most {MAX_ID} characters, or an integer of 53 bits")
+    return ref

@@ -1,0 +1,393 @@
+"""The command line: what each command does, says and returns. In this process, unlike in `test_whole`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from trio_chat.app import App
+from trio_chat.cli import leaves, main, serve
+from trio_chat.clients.auth import Authenticator, with_secret
+from trio_chat.errors import SettingsError, Unavailable
+from trio_chat.message import Message, Posted, new_epoch
+from trio_chat.settings import Settings
+from trio_chat.stores.base import Append, Session
+from trio_chat.stores.redis import open_redis
+
+from .chat_client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECRET = "a-secret-of-more-than-thirty-two-bytes"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """Nothing of the environment but a data directory of the test's own. Logging stays pytest's."""
+    for name in Settings().describe():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    return monkeypatch
+
+
+@pytest.fixture
+def stores(environment: pytest.MonkeyPatch, valkey_server: str, postgres_server: str) -> None:
+    """The session's stores."""
+    environment.setenv("REDIS_URL", valkey_server)
+    environment.setenv("REDIS_PREFIX", "cli")
+    environment.setenv("DATABASE_URL", postgres_server)
+
+
+def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what the command complained about."""
+    return [line.removeprefix("trio-chat: ") for line in capsys.readouterr().err.splitlines()]
+
+
+# Settings
+
+
+def test_every_mistake_is_named_at_once(
+    capsys: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch
+) -> None:
+    """Whoever mends one need not come back for the next."""
+    environment.setenv("REDIS_URL", "localhost")
+    environment.setenv("PORT", "http")
+
+    status = main(["check", "--max-connections", "many", "--port", "70000"])
+
+    assert status == 1
+    assert [line.partition(":")[0] for line in complaints(capsys)] == [
+        "REDIS_URL=***",
+        "--port=70000",
+        "--max-connections=many",
+    ]
+
+
+def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one the usage is shown, as for anything unknown."""
+    for argv in ([], ["fly"], ["serve", "--fly"]):
+        with pytest.raises(SystemExit) as ended:
+            main(argv)
+        assert ended.value.code == 2
+        assert "usage: trio-chat" in capsys.readouterr().err
+
+
+def test_the_first_help_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    """One command is enough, and it says what it brings along."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "Start with:   trio-chat serve" in said
+    assert all(f"\n    {command} " in said for command in ("serve", "check", "token", "sync", "tail"))
+
+
+# token
+
+
+def test_a_token_opens_what_it_was_made_for(
+    capsys: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch
+) -> None:
+    """It is printed alone, so that it can be put into a variable."""
+    environment.setenv("AUTH_SECRET", SECRET)
+    arguments = ["--room", "a/*", "--room", "b", "--role", "assistant", "--expires-in", "60"]
+
+    status = main(["token", "bot", *arguments])
+
+    [token] = capsys.readouterr().out.splitlines()
+    identity = Authenticator(Settings(auth_secret=SECRET)).authenticate(token)
+    assert status == 0
+    assert (identity.user, identity.rooms, identity.roles) == ("bot", ("a/*", "b"), {"assistant"})
+
+
+def test_without_a_secret_it_is_the_one_of_the_data_directory(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The server of the same directory accepts it, whichever of the two was first."""
+    main(["token", "ada"])
+
+    [token] = capsys.readouterr().out.splitlines()
+    settings = with_secret(Settings(data_dir=tmp_path))
+    assert Authenticator(settings).authenticate(token).rooms == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["a\nb"], "user: "),
+        (["ada", "--role", "king"], "roles: expected any of admin, assistant, moderator, system"),
+        (["ada", "--room", "a b"], "rooms: "),
+        (["ada", "--expires-in", "0"], "expires_in: "),
+    ],
+)
+def test_a_token_that_nobody_would_accept_is_not_made(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
+    """The problem says what was expected."""
+    assert main(["token", *arguments]) == 1
+    [complaint] = complaints(capsys)
+    assert complaint.startswith(problem)
+
+
+# check
+
+
+def test_check_says_that_all_is_well(capsys: pytest.CaptureFixture[str], stores: None) -> None:
+    """Every setting as it is in force, then each store; secrets are not shown."""
+    status = main(["check", "--session-expiry-seconds", "60"])
+
+    said = capsys.readouterr().out
+    assert status == 0
+    assert "  SESSION_EXPIRY_SECONDS=60\n" in said
+    assert "  AUTH_SECRET=made once, kept in DATA_DIR\n" in said
+    assert [line.partition(",")[0] for line in said.splitlines() if not line.startswith("  ")] == [
+        "settings: well",
+        "hot store: well",
+        "archive: well",
+    ]
+
+
+def test_check_opens_the_files_that_the_settings_name(
+    capsys: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch, stores: None, tmp_path: Path
+) -> None:
+    """A file that exists need not be a key; all of them are tried, and the stores too."""
+    (tmp_path / "file").write_text("hello")
+    for name in ("TLS_CERT", "TLS_KEY", "AUTH_KEY_FILE"):
+        environment.setenv(name, str(tmp_path / "file"))
+
+    status = main(["check"])
+
+    output = capsys.readouterr()
+    assert status == 1
+    assert [line.partition("=")[0] for line in output.err.splitlines()] == [
+        "trio-chat: AUTH_KEY_FILE",
+        "trio-chat: TLS_CERT",
+    ]
+    assert "settings: well" not in output.out
+    assert "archive: well" in output.out
+
+
+# sync
+
+
+def append(room: str, count: int, now: datetime) -> Append:
+    epoch = new_epoch(now)
+    events = tuple(
+        Posted(
+            Message(
+                id=f"m{seq}",
+                role="user",
+                content="c",
+                timestamp=now,
+                metadata={},
+                user_id="ada",
+                seq=seq,
+                rev=seq,
+            )
+        )
+        for seq in range(1, count + 1)
+    )
+    return Append(Session(room, epoch), 0, count, 1, 0, events)
+
+
+def test_sync_archives_what_a_killed_server_has_left(
+    capsys: pytest.CaptureFixture[str],
+    stores: None,
+    valkey_server: str,
+    postgres_server: str,
+    psql: Callable[[str, str], str],
+) -> None:
+    """It says how much that was; again, there is nothing to do."""
+
+    async def leave() -> None:
+        async with open_redis(valkey_server, prefix="cli") as hot:
+            for number in range(3):
+                await hot.append(append(f"room{number}", 10, datetime.now(UTC)))
+
+    trio.run(leave)
+
+    assert main(["sync"]) == 0
+    assert "30 messages archived from 3 dirty sessions, 0 set aside" in capsys.readouterr().out
+    assert psql(postgres_server, "select count(*) from messages") == "30"
+    assert main(["sync"]) == 0
+    assert "0 messages archived from 0 dirty sessions, 0 set aside" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("store", ["REDIS_URL", "DATABASE_URL"])
+def test_sync_needs_both_stores(
+    capsys: pytest.CaptureFixture[str],
+    environment: pytest.MonkeyPatch,
+    stores: None,
+    free_port: int,
+    store: str,
+) -> None:
+    """Otherwise it says which one is away."""
+    scheme = "redis" if store == "REDIS_URL" else "postgresql"
+    environment.setenv(store, f"{scheme}://127.0.0.1:{free_port}")
+
+    assert main(["sync"]) == 1
+    [complaint] = complaints(capsys)
+    assert str(free_port) in complaint
+
+
+# serve
+
+
+async def test_serve_says_where_it_listens_and_how_to_try_it(
+    capsys: pytest.CaptureFixture[str], nursery: trio.Nursery, stores: None
+) -> None:
+    """What it prints can be typed as it is."""
+    settings = Settings.load({"port": "0", "auth_mode": "insecure"}, os.environ)
+
+    app: App = await nursery.start(serve, settings)
+
+    said = capsys.readouterr().out
+    assert f"trio-chat listens on {app.url}\n" in said
+    hello, join, send = [line.strip() for line in said.splitlines() if line.strip().startswith("{")]
+    async with connect(app.url) as chat:
+        for text in (hello, join, send):
+            await chat.say_text(text)
+        await chat.until("message:new", room="team-42/general")
+
+
+class Serving:
+    """One run of `serve` in a nursery."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.over = trio.Event()
+
+    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:
+        """Serve, and note the status."""
+        self.status = await serve(settings, task_status=task_status)
+        self.over.set()
+
+
+async def test_a_signal_stops_it_in_good_order(nursery: trio.Nursery, stores: None) -> None:
+    """Status 0: everything is kept."""
+    serving = Serving()
+    app: App = await nursery.start(
+        serving.run, Settings.load({"port": "0", "auth_mode": "insecure"}, os.environ)
+    )
+    async with connect(app.url, user="ada") as ada:
+        await ada.join("room")
+        await ada.send("room", "hello")
+        os.kill(os.getpid(), signal.SIGINT)
+        close = await ada.expect_close()
+    await serving.over.wait()
+
+    assert close.code == 1012
+    assert serving.status == 0
+
+
+async def test_what_could_not_be_kept_is_named(
+    nursery: trio.Nursery, tmp_path: Path, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With both stores away a stop loses messages: it says of which rooms, and how many. Status 1."""
+    serving = Serving()
+    nowhere = f"127.0.0.1:{free_port}"
+    settings = Settings(
+        port=0,
+        data_dir=tmp_path,
+        auth_mode="insecure",
+        redis_url=f"redis://{nowhere}",
+        database_url=f"postgresql://{nowhere}/x",
+    )
+    app: App = await nursery.start(serving.run, settings)
+    async with connect(app.url, user="ada") as ada:
+        await ada.join("room")
+        await ada.send_many("room", ["one", "two"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ada.expect_close()
+    await serving.over.wait()
+
+    assert serving.status == 1
+    assert "room room: 2 events were kept in memory only and are lost" in caplog.text
+
+
+@pytest.mark.parametrize("reason", ["a second signal", "too long a time"])
+async def test_a_stop_that_takes_too_long_is_cut_short(
+    nursery: trio.Nursery, stores: None, caplog: pytest.LogCaptureFixture, reason: str
+) -> None:
+    """By a second signal or by the clock. Status 1, and it says what becomes of the rest."""
+    serving = Serving()
+    patience = "60" if reason == "a second signal" else "0.05"
+    given = {"port": "0", "auth_mode": "insecure", "shutdown_timeout_seconds": patience}
+    app: App = await nursery.start(serving.run, Settings.load(given, os.environ))
+    # A client that does not read keeps the server waiting for its goodbye, for two seconds at most.
+    async with connect(app.url, user="ada"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked()
+        if reason == "a second signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        with trio.fail_after(1.5):
+            await serving.over.wait()
+
+    assert serving.status == 1
+    assert "stopped before everything was done" in caplog.text
+
+
+# Errors
+
+
+def test_what_went_wrong_is_found_in_groups_within_groups() -> None:
+    """Nurseries wrap errors; people get to read what is inside."""
+    first, second = SettingsError(["a"]), Unavailable("b")
+
+    assert leaves(ExceptionGroup("", [ExceptionGroup("", [first]), second])) == [first, second]
+    assert leaves(first) == [first]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (SettingsError(["A: a", "B: b"]), 1, ["A: a", "B: b"]),
+        (ExceptionGroup("", [SettingsError(["A: a"]), Unavailable("away")]), 1, ["A: a", "away"]),
+        (KeyboardInterrupt(), 130, []),
+        (BaseExceptionGroup("", [KeyboardInterrupt(), Unavailable("away")]), 130, []),
+    ],
+)
+def test_errors_of_ours_are_lines_and_an_interrupt_is_none(
+    capsys: pytest.CaptureFixture[str],
+    environment: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    said: list[str],
+) -> None:
+    """Nobody is shown a traceback for a mistake in a setting."""
+    environment.setattr("trio_chat.cli._token", lambda *_: _raise(error))
+
+    assert main(["token", "ada"]) == status
+    assert complaints(capsys) == said
+
+
+def test_an_error_nobody_expected_is_shown_whole(environment: pytest.MonkeyPatch) -> None:
+    """It is a bug, and its traceback helps to find it."""
+    error = ExceptionGroup("", [ValueError("a bug"), Unavailable("away")])
+    environment.setattr("trio_chat.cli._token", lambda *_: _raise(error))
+
+    with pytest.raises(ExceptionGroup) as raised:
+        main(["token", "ada"])
+
+    assert raised.value is error
+
+
+def _raise(error: BaseException) -> int:
+    raise error
+
+
+def test_frames_are_never_logged(environment: pytest.MonkeyPatch) -> None:
+    """Not even where everything is logged: they hold what people say."""
+    main(["token", "ada", "--log-level", "debug"])
+
+    assert not logging.getLogger("trio-websocket").isEnabledFor(logging.DEBUG)
