@@ -6,13 +6,15 @@
    lost data is refilled from the history under the same epoch.
 3. Another writer is never overwritten: `Overtaken` says that the session must be loaded anew.
 4. A session whose tail nobody can vouch for is not continued: its seqs must not be used twice. It is ended, and
-   a new epoch begins.
+   a new epoch begins. So it is with one of which the archive knows more than the store: the process that ended
+   was degraded, and had its newest events archived from memory.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +23,7 @@ from typing_extensions import override
 from trio_chat.errors import TrioChatError, Unavailable
 from trio_chat.history import REMEMBERED_WINDOWS, History
 from trio_chat.message import Receipt, new_epoch
-from trio_chat.stores.base import Append, Batch, Conflict, Durability, HotStore, Session, Stored
+from trio_chat.stores.base import Append, Archive, Batch, Conflict, Durability, HotStore, Session, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # A write meets at most: its own lost predecessor, a store that lost its data, and one of these again.
 _ATTEMPTS = 4
+# How long a room waits for the archive when it begins. If that is away, the store's word has to do.
+_ASKING_SECONDS = 1.0
 
 
 class Overtaken(TrioChatError):
@@ -42,13 +46,22 @@ class Overtaken(TrioChatError):
 class Ledger:
     """See the module. Lives as long as its room's actor; `open` before anything else."""
 
-    def __init__(self, room: str, hot: HotStore, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        room: str,
+        hot: HotStore,
+        settings: Settings,
+        now: Callable[[], datetime],
+        *,
+        archive: Archive | None = None,
+    ) -> None:
         self.room = room
         self.degraded = False
         self.doubtful = False
         """Whether the store may have lost what it had: the next write makes sure."""
         self.receipts: dict[str, Receipt] = {}
         self._hot = hot
+        self._archive = archive
         self._settings = settings
         self._now = now
         self._begin(None)
@@ -80,7 +93,7 @@ class Ledger:
         self.doubtful = False
         try:
             stored = await self._hot.load(self.room)
-            if stored is not None and (why := self._unfit(stored)):
+            if stored is not None and (why := self._unfit(stored) or await self._outrun(stored)):
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
                 await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
                 self._begin(stored.epoch)
@@ -89,6 +102,14 @@ class Ledger:
             self.degraded = False
         except TrioChatError as error:
             self._degrade(error)
+
+    async def _outrun(self, stored: Stored) -> str | None:
+        if self._archive is None or not self._archive.healthy or self._knows_more_than(stored):
+            return None
+        with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
+            if await self._archive.top(Session(self.room, stored.epoch)) > stored.top:
+                return "is not continued: the archive has newer events than the store"
+        return None
 
     def _knows_more_than(self, stored: Stored) -> bool:
         """Whether the store went back to an older state of what is here: then the next write mends it."""

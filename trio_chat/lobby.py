@@ -136,6 +136,7 @@ class Lobby:
         room = self.rooms[name] = Room(
             name,
             hot=self.hot,
+            archive=self.archive,
             archiver=self.syncer,
             settings=self.settings,
             now=self.now,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trio_chat.settings import Settings
-    from trio_chat.stores.base import Batch, HotStore, Session
+    from trio_chat.stores.base import Archive, Batch, HotStore, Session
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Room:
     Args:
         name: the room id.
         hot: where the session lives.
+        archive: asked, when the room begins, whether it knows more than the hot store.
         archiver: who archives it.
         settings: expiry, window, limits.
         now: the wall clock.
@@ -84,6 +85,7 @@ class Room:
         name: str,
         *,
         hot: HotStore,
+        archive: Archive | None = None,
         archiver: Archiver,
         settings: Settings,
         now: Callable[[], datetime],
@@ -92,7 +94,7 @@ class Room:
         self.name = name
         self.retired = False
         self.audience = Audience(name)
-        self.ledger = Ledger(name, hot, settings, now)
+        self.ledger = Ledger(name, hot, settings, now, archive=archive)
         self._archiver = archiver
         self._settings = settings
         self._now = now

@@ -223,6 +223,15 @@ class ArchiveContract:
         [archived] = await archive.page(where.room, None, 10)
         assert archived.message.metadata == metadata
 
+    async def test_highest_top_is_kept(self, archive: Archive) -> None:
+        """The archive knows how far each session has come, and nothing of others."""
+        where = session()
+        await archive.write([batch(where, posted(1), top=7)])
+        await archive.write([batch(where, posted(2))])
+
+        assert await archive.top(where) == 7
+        assert await archive.top(session(hour=1)) == 0
+
     async def test_writing_nothing(self, archive: Archive) -> None:
         """No batches, and batches without events, are no changes."""
         where = session()

@@ -253,6 +253,10 @@ class Archive(Protocol):
         """
         ...
 
+    async def top(self, session: Session) -> int:
+        """Return the highest seq it was told of the session; 0 if it knows none."""
+        ...
+
     async def probe(self) -> None:
         """Make one round trip. Raises `Unavailable` or `Misconfigured`."""
         ...

@@ -356,6 +356,12 @@ class MemoryArchive(_Memory):
             found = [one for one in found if (one.epoch, one.message.seq) < (before.epoch, before.seq)]
         return found[max(len(found) - limit, 0) :]
 
+    async def top(self, session: Session) -> int:
+        """See `Archive.top`."""
+        async with self._call("top"):
+            known = self.sessions.get(session)
+        return known.top if known is not None else 0
+
     def rows(self, session: Session) -> Mapping[int, Event]:
         """Return the latest event of each message archived of a session, by its seq. For tests and checkers."""
         return self._rows.get(session, {})

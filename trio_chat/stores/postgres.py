@@ -165,6 +165,17 @@ class PostgresArchive:
         self._pages += 1
         return [_archived(record) for record in reversed(records)]
 
+    async def top(self, session: Session) -> int:
+        """Return the highest seq it was told of the session; see `Archive.top`."""
+
+        async def read(connection: _Connection) -> int | None:
+            found: int | None = await connection.fetchval(
+                "select top from sessions where epoch = $1", session.epoch
+            )
+            return found
+
+        return await self._call(read) or 0
+
     async def probe(self) -> None:
         """Make one round trip. Raises `Unavailable` or `Misconfigured`."""
 
