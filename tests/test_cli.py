@@ -267,8 +267,8 @@ class Serving:
         self.status: int | None = None
         self.over = trio.Event()
 
-    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:
-        """Serve, and note the status."""
+    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:  # noqa: ASYNC128
+        """Serve, and note the status. `serve` tells when it has started."""
         self.status = await serve(settings, task_status=task_status)
         self.over.set()
 
@@ -376,10 +376,8 @@ def test_an_error_nobody_expected_is_shown_whole(environment: pytest.MonkeyPatch
     error = ExceptionGroup("", [ValueError("a bug"), Unavailable("away")])
     environment.setattr("trio_chat.cli._token", lambda *_: _raise(error))
 
-    with pytest.raises(ExceptionGroup) as raised:
+    with pytest.RaisesGroup(ValueError, Unavailable):
         main(["token", "ada"])
-
-    assert raised.value is error
 
 
 def _raise(error: BaseException) -> int:
