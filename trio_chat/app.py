@@ -76,7 +76,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
             there is none.
 
     Raises:
-        SettingsError: a certificate, a key or, within an exception group, the address cannot be used.
+        SettingsError: a certificate, a key or the address cannot be used.
         Misconfigured: a store answers, but not to us.
     """
     settings = with_secret(settings)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -24,7 +25,7 @@ from trio_chat.tail import follow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-    from trio_chat.stores.base import Session
+    from trio_chat.stores.base import Archive, HotStore, Session
 
 logger = logging.getLogger("trio_chat")
 
@@ -37,6 +38,21 @@ Chat rooms for people and AI assistants: live over WebSocket, written through to
 Start with:   trio-chat serve
 Without REDIS_URL and DATABASE_URL it brings its own Valkey and Postgres and keeps their data in DATA_DIR.
 """
+
+# What a command that needs few settings offers as flags; the environment is read all the same.
+_SETTINGS_OF = {
+    "token": {"data_dir", "auth_issuer", "auth_audience", "log_level"},
+    "tail": {
+        "host",
+        "port",
+        "tls_cert",
+        "auth_mode",
+        "data_dir",
+        "auth_issuer",
+        "auth_audience",
+        "log_level",
+    },
+}
 
 _EPILOG = {
     "serve": """\
@@ -87,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trio-chat", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"trio-chat {version('trio-chat')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(
@@ -119,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--url", help="where the server is [ws://HOST:PORT/ws]")
     tail.add_argument("--token", help="a token; by default one is made, as `token` does")
     tail.add_argument("--user", default="tail", help="who to be [tail]")
-    for added in commands.choices.values():
-        add_arguments(added)
+    for name, added in commands.choices.items():
+        add_arguments(added, _SETTINGS_OF.get(name))
     return parser
 
 
@@ -135,7 +152,12 @@ def _configure_logging(settings: Settings) -> None:
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
-    logger.info("settings validated")
+    logger.info(
+        "settings validated: sessions expire after %g s, windows of %d messages, a sync every %g s",
+        settings.session_expiry_seconds,
+        settings.max_messages_per_session,
+        settings.session_sync_interval_seconds,
+    )
     return trio.run(serve, settings)
 
 
@@ -192,17 +214,30 @@ def _introduce(app: App) -> None:
 trio-chat listens on {app.url}
 
   sessions   the newest {window} messages, until {expiry:g} s without activity
-  live in    {app.stores.hot_place}
-  archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}
+  live in    {app.stores.hot_place}{_away(app.stores.hot)}
+  archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}{_away(app.stores.archive)}
 
 Try it with any WebSocket client, for example  pip install websockets && websockets {app.url}
   {hello}
   {{"type":"room:join","room":"team-42/general"}}
   {{"type":"message:send","room":"team-42/general","content":"hello"}}
-and watch the room from another terminal:  trio-chat tail team-42/general
+and watch the room from another terminal:
+  {_tail_command(app)}
 """,
         flush=True,
     )
+
+
+def _away(store: HotStore | Archive) -> str:
+    return "" if store.healthy else "   (away at the moment)"
+
+
+def _tail_command(app: App) -> str:
+    """Return how to call us so that the server is found again."""
+    settings = app.settings
+    insecure = "AUTH_MODE=insecure " if settings.auth_mode == "insecure" else ""
+    port = f" --port {app.port}" if app.port != Settings().port else ""
+    return f"{insecure}trio-chat tail{port} team-42/general"
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
@@ -267,7 +302,9 @@ async def _sync_now(settings: Settings) -> int:
             syncer = Syncer(stores.hot, stores.archive, settings, Watching())
             done = await syncer.sync_all()
         counts = syncer.statistics()
-        print(f"{counts.messages} messages archived from {dirty} dirty sessions, {counts.refused} set aside")
+        print(
+            f"{counts.messages} messages archived that were not yet, from {dirty} dirty sessions; {counts.refused} set aside"
+        )
         if not done:
             _complain(["the archive does not have everything yet; what it lacks is still in Redis"])
         return 0 if done else 1

@@ -26,7 +26,7 @@ from trio_chat.settings_texts import mask_url
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = [
     "MIN_SECRET_BYTES",
@@ -158,10 +158,14 @@ class Settings:
         return cls(**{name: merged[name] for name in _DEFAULTS})
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add every flag, by group. Values stay texts, None if not given: `Settings.load` reads them."""
-    for title in dict.fromkeys(row.group for row in SETTINGS):
-        rows = [row for row in SETTINGS if row.group == title]
+def add_arguments(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
+    """Add every flag, by group, or `only` those of some fields.
+
+    Values stay texts, None if not given: `Settings.load` reads them.
+    """
+    shown = [row for row in SETTINGS if only is None or row.field in only]
+    for title in dict.fromkeys(row.group for row in shown):
+        rows = [row for row in shown if row.group == title]
         unflagged = ", ".join(row.name for row in rows if not row.flag)
         group = parser.add_argument_group(title, f"environment only: {unflagged}" if unflagged else None)
         for row in rows:

@@ -147,6 +147,7 @@ class Syncer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Make rounds until cancelled. Cancelling is safe: the next round repeats what was not marked."""
         task_status.started()
+        logger.info("syncer started: a round every %g s", self._interval)
         due = 0.0
         while True:
             everything = trio.current_time() >= due

@@ -875,7 +875,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """The problem names the setting and the reason."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(SettingsError, match=r"^DATA_DIR=.*: expected to keep a secret there \(.+\)$"):
+    with pytest.raises(SettingsError, match=r"^DATA_DIR=.*: expected to keep a secret there \(.+\); name"):
         load_or_make_secret(tmp_path / "file" / "data")
 
 

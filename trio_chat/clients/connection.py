@@ -192,7 +192,7 @@ class Connection:
         if self._identity is None:
             raise BadRequest("expected hello first", ReplyCode.UNAUTHORIZED)
         if not self._bucket.take():
-            self._slow_down(request.ref)
+            self._slow_down()
             return
         match request:
             case Heartbeat():
@@ -204,12 +204,12 @@ class Connection:
                     raise BadRequest("room: join it first", ReplyCode.NOT_JOINED)
                 self._in_room(request, self._identity)
 
-    def _slow_down(self, ref: Ref) -> None:
+    def _slow_down(self) -> None:
         if self._bucket.broke:
             self._link.close(CloseCode.RATE_LIMITED, "too many requests: wait, come back and resume")
             return
         slower = f"at most {self._settings.request_rate:g} requests a second; wait, then repeat"
-        self._link.offer(native.error(ref, None, Unavailable(slower, ReplyCode.RATE_LIMITED)))
+        raise Unavailable(slower, ReplyCode.RATE_LIMITED)
 
     def _join(self, request: JoinRoom, identity: Identity) -> None:
         room = request.room
@@ -226,7 +226,7 @@ class Connection:
 
     def _joined(self, ref: Ref, room: str, answer: Answer) -> None:
         if isinstance(answer, Joined) and isinstance(answer.voice, NativeVoice):
-            logger.debug("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
+            logger.info("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
             self._link.offer(answer.voice.joined(ref, answer), exempt=True)
         elif isinstance(answer, TrioChatError):
             self._rooms.discard(room)

@@ -56,7 +56,9 @@ def load_or_make_secret(data_dir: Path) -> str:
         make_key("HS256", secret.encode())
     except OSError as error:
         raise SettingsError(
-            [f"DATA_DIR={data_dir}: expected to keep a secret there ({error.strerror})"]
+            [
+                f"DATA_DIR={data_dir}: expected to keep a secret there ({error.strerror}); name a directory that can be written"
+            ]
         ) from error
     except ValueError:
         text = f"{path}: expected at least {MIN_SECRET_BYTES} bytes; delete it for a new one, which ends all tokens"
