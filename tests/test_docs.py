@@ -86,6 +86,7 @@ class RecordingLink:
         self.request = Request("/ws", "", headers, "a test", False)
         self.said: list[dict[str, Any]] = []
         self.code: int | None = None
+        self.behind = False
         self._nursery = nursery
 
     def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:

@@ -98,24 +98,16 @@ def test_post_without_a_key_gets_an_id_of_its_own() -> None:
     assert len(names) == 3
 
 
-def test_made_id_avoids_the_clients() -> None:
-    """An id made here is never one that a client took before."""
-    history = a_history()
-    taken = f"{EPOCH[-12:]}-3"
-    post(history, key=taken)
-    post(history, key=f"{taken}x")
-
-    assert post(history).id == f"{taken}xx"
-
-
-def test_made_id_avoids_a_client_id_that_left_the_window() -> None:
-    """That holds as long as the client's id is remembered."""
-    history = a_history(limit=1)
-    taken = f"{EPOCH[-12:]}-3"
-    post(history, key=taken)
+@pytest.mark.parametrize("limit", [1, 10])
+def test_made_id_cannot_be_chosen(limit: int) -> None:
+    """An id made here is nobody's to choose, whether its message is in the window, has left it, or is to come."""
+    history = a_history(limit=limit)
+    made = post(history).id
     post(history)
 
-    assert post(history).id == f"{taken}x"
+    for taken in (made, f"{EPOCH[-12:]}-99"):
+        with pytest.raises(BadRequest, match="choose another"):
+            post(history, key=taken, user="bob")
 
 
 # --- the window

@@ -557,6 +557,17 @@ async def test_another_writers_newer_session(hot: AStore) -> None:
         await ledger.write()
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_session_is_not_opened_over_anothers(hot: AStore, hours: int) -> None:
+    """Whoever found nothing looks again before it opens a session: somebody else may have been quicker."""
+    ledger = await a_session(hot, 0)
+    await append_elsewhere(hot, new_epoch(NOON + timedelta(hours=hours)), 0, 1)
+    post(ledger)
+
+    with pytest.raises(Overtaken):
+        await ledger.write()
+
+
 async def test_opening_after_another_writer(hot: AStore) -> None:
     """Loaded anew, the session has the other's events."""
     ledger = await a_session(hot)

@@ -86,6 +86,8 @@ class History:
         """The seq of each message in the window, by id."""
         self._keys: dict[str, tuple[int, str]] = {}
         """The seq each client-chosen id got, and whose it is; the newest ten windows of them."""
+        self._made = f"{epoch[-12:]}-"
+        """What the ids made here begin with; no client may choose one of them."""
         self._superseded: list[int] = []
         self._forgotten = 0
 
@@ -203,7 +205,7 @@ class History:
             return Change(key, known, None)
         seq = self.top + 1
         if key is None:
-            name = self._new_id(seq)
+            name = f"{self._made}{seq}"
         else:
             name = key
             self._keys[key] = seq, user
@@ -227,6 +229,8 @@ class History:
         elif key in self._ids:
             seq = self._ids[key]
             owner = self._window[seq].message.user_id
+        elif key.startswith(self._made):
+            seq, owner = 0, None  # perhaps of a message that has left the window, or of one to come
         else:
             return None
         if owner != user:
@@ -234,12 +238,6 @@ class History:
                 "id: this id belongs to another user's message; choose another", ReplyCode.CONFLICT
             )
         return seq
-
-    def _new_id(self, seq: int) -> str:
-        name = f"{self.epoch[-12:]}-{seq}"
-        while name in self._ids or name in self._keys:
-            name += "x"
-        return name
 
     def edit(
         self,

@@ -198,6 +198,8 @@ class Ledger:
             self._degrade(Unavailable("the hot store is away"))
             return
         try:
+            if self.written == 0 and not self.degraded:
+                await self._check_alone()
             for _ in range(_ATTEMPTS):
                 conflict = await self._hot.append(self._append())
                 if conflict is None:
@@ -209,6 +211,12 @@ class Ledger:
             raise
         except TrioChatError as error:
             self._degrade(error)
+
+    async def _check_alone(self) -> None:
+        """Make sure, before a session opens, that nobody has opened another since this room looked."""
+        stored = await self._hot.load(self.room)
+        if stored is not None and stored.epoch != self.history.epoch and self._unfit(stored) is None:
+            raise Overtaken(f"somebody else has opened session {stored.epoch} of {self.room}")
 
     def _append(self) -> Append:
         history = self.history

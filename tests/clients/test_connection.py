@@ -39,6 +39,7 @@ class FakeLink:
         self.heard: deque[dict[str, Any]] = deque()
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
+        self.behind = False
         self.conversation: Connection | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()
@@ -1089,6 +1090,31 @@ async def test_history_pages_backwards_over_all_sessions(autojump_clock: MockClo
     assert [page["source"] for page in pages] == ["window", "window+archive", "archive"]
     assert [page["more"] for page in pages] == [True, True, False]
     assert len({one["epoch"] for page in pages for one in page["messages"]}) == 2
+
+
+@pytest.mark.parametrize("limit", [0, -1, 201])
+async def test_a_page_of_no_size_is_refused(house: House, limit: int) -> None:
+    """At once, as malformed."""
+    client = await house.greet()
+    await client.join()
+
+    client.say("history:get", room="r", limit=limit, ref=1)
+
+    await client.expect_refused(ReplyCode.BAD_REQUEST, ref=1)
+
+
+@pytest.mark.parametrize(
+    "request_", [{"type": "history:get", "room": "r"}, {"type": "room:join", "room": "s"}]
+)
+async def test_who_does_not_read_history_gets_no_more(house: House, request_: dict[str, Any]) -> None:
+    """Histories do not count as waiting, so they are given one after the other."""
+    client = await house.greet()
+    await client.join()
+    client.link.behind = True
+
+    client.say(request_["type"], room=request_["room"], ref=1)
+
+    await client.expect_refused(ReplyCode.OVERLOADED, ref=1)
 
 
 async def test_a_page_before_no_position_is_refused(house: House) -> None:

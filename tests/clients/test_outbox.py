@@ -252,6 +252,17 @@ async def test_exempt(nursery: trio.Nursery) -> None:
     assert outbox.statistics() == OutboxStatistics(sent=110, waiting=100, exempt=890, dropped=0)
 
 
+async def test_exempt_has_an_end_too(nursery: trio.Nursery) -> None:
+    """What was asked for may be sixty-four times the limit; who asks for more is given up."""
+    pipe = Pipe(0)
+    outbox, owner = make(pipe, nursery)
+    outbox.offer(b"h" * 6400, exempt=True)
+
+    assert owner.full == 0
+    outbox.offer(b"h", exempt=True)
+    assert owner.full == 1
+
+
 async def test_sealed(nursery: trio.Nursery) -> None:
     """Nothing follows the last piece, and what waits goes out before it."""
     pipe = Pipe()

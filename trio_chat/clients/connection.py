@@ -220,6 +220,7 @@ class Connection:
         limit = self._settings.max_rooms_per_connection
         if limit and len(self._rooms) >= limit:
             raise BadRequest(f"room: at most {limit} rooms a connection; leave one", ReplyCode.TOO_MANY_ROOMS)
+        self._check_reading()
         resume = request.resume.position() if request.resume is not None else None
         self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room)))
         self._rooms.add(room)
@@ -299,10 +300,16 @@ class Connection:
             # What is no event has nothing to acknowledge but that it was done, to those who wait for that.
             self._link.offer(native.done(ref, room))
 
+    def _check_reading(self) -> None:
+        """Refuse more history to a client that has not read what it got, so that it cannot fill the memory."""
+        if self._link.behind:
+            raise Unavailable("read the history you have asked for first, then repeat", ReplyCode.OVERLOADED)
+
     def _read_page(self, request: GetHistory) -> None:
         before = request.before.position() if request.before is not None else None
         if self._pages >= _PAGES:
             raise Unavailable(f"at most {_PAGES} pages at a time; wait for one", ReplyCode.OVERLOADED)
+        self._check_reading()
         self._pages += 1
         self._link.start_soon(self._page, request, before)
 

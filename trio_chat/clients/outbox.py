@@ -28,6 +28,10 @@ _PIECES = 64
 """The most pieces of one vectored send."""
 
 
+# What was asked for does not count as waiting, but nobody may ask for the whole memory.
+_EXEMPT_LIMITS = 64
+
+
 class Channel(Protocol):
     """The way to the peer, as much of it as an outbox needs.
 
@@ -170,6 +174,8 @@ class Outbox:
             self._waiting += len(data) - sent
             if self._waiting > self._limit:
                 self._make_room()
+        elif self.statistics().exempt > self._limit * _EXEMPT_LIMITS:
+            self._owner.outbox_full()
 
     def seal(self, last: bytes = b"") -> None:
         """Accept nothing more after `last`, which is sent behind everything that waits."""

@@ -372,6 +372,11 @@ class Link:
         """Return the counts as they are now."""
         return LinkStatistics(self._messages, self.scanner.fast, self.closing, self._outbox.statistics())
 
+    @property
+    def behind(self) -> bool:
+        """Whether the client has yet to read much of the histories it has asked for."""
+        return self._outbox.waiting and self._outbox.statistics().exempt > self._limits.outbox_bytes
+
     def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
         """Send ready-made frames, now or as soon as the client takes them. Does nothing once `closing`.
 

@@ -12,6 +12,7 @@ import msgspec
 
 from trio_chat.errors import BadRequest
 from trio_chat.message import MAX_ID, MAX_INTEGER, Position, check_id, check_room, is_epoch
+from trio_chat.paging import MAX_PAGE
 
 Ref: TypeAlias = str | int | None
 
@@ -143,6 +144,8 @@ def check(request: Request) -> Request:
     match request:
         case SendMessage(id=str(name)) | EditMessage(id=name) | DeleteMessage(id=name):
             check_id("id", name)
+        case GetHistory(limit=limit) if not 1 <= limit <= MAX_PAGE:
+            raise BadRequest(f"limit: expected 1-{MAX_PAGE}")
         case UpdateReceipt(message_id=name):
             check_id("lastReadMessageId", name)
         case _:
