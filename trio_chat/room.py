@@ -248,17 +248,19 @@ class Room:
         """Tell the members what they have not been told of a session that was loaded anew."""
         history = self.ledger.history
         epoch, seq = self._told
-        self._told = (history.epoch, history.top)
         if epoch != history.epoch:
             if seq > 0:
                 self.audience.tell([Expired(epoch)])
             seq = 0
+            self._told = (history.epoch, seq)
         changes = history.since(seq)
         if changes is None:
             self.audience.tell([Closed("the room was restored from an older state; join again")])
             self.audience.clear()
         elif changes.events:
             self.audience.tell([Changed(history.epoch, event) for event in changes.events])
+        # Not before: if telling fails, the next attempt has to.
+        self._told = (history.epoch, history.top)
 
     async def _expire(self) -> None:
         """End the session, tell the members, retire if there are none. What nobody else has keeps it alive."""
@@ -270,9 +272,9 @@ class Room:
                 return
             await ledger.end()
             ledger.begin_anew()
-            self._told = (ledger.history.epoch, 0)
             logger.info("room %s: session %s expired after %d events", self.name, ended.epoch, ended.top)
             self.audience.tell([Expired(ended.epoch)])
+            self._told = (ledger.history.epoch, 0)
         if self._mailbox or self.retired:
             return
         if len(self.audience):

@@ -253,14 +253,25 @@ async def test_exempt(nursery: trio.Nursery) -> None:
 
 
 async def test_exempt_has_an_end_too(nursery: trio.Nursery) -> None:
-    """What was asked for may be sixty-four times the limit; who asks for more is given up."""
+    """While sixty-four limits of what was asked for wait, whoever asks for more is given up."""
     pipe = Pipe(0)
     outbox, owner = make(pipe, nursery)
-    outbox.offer(b"h" * 6400, exempt=True)
+    outbox.offer(b"h" * 6401, exempt=True)
 
     assert owner.full == 0
     outbox.offer(b"h", exempt=True)
     assert owner.full == 1
+
+
+async def test_seal_behind_a_large_history(nursery: trio.Nursery) -> None:
+    """The last piece always fits."""
+    pipe = Pipe(0)
+    outbox, owner = make(pipe, nursery)
+    outbox.offer(b"h" * 6401, exempt=True)
+    outbox.seal(b"<bye>")
+
+    assert owner.full == 0
+    assert outbox.statistics().exempt == 6406
 
 
 async def test_sealed(nursery: trio.Nursery) -> None:

@@ -28,7 +28,8 @@ _PIECES = 64
 """The most pieces of one vectored send."""
 
 
-# What was asked for does not count as waiting, but nobody may ask for the whole memory.
+# What was asked for does not count as waiting, however large it is; but while so many limits of it wait, nobody may
+# ask for more.
 _EXEMPT_LIMITS = 64
 
 
@@ -154,6 +155,12 @@ class Outbox:
         """
         if self.sealed or not data:
             return
+        if exempt and self.statistics().exempt > self._limit * _EXEMPT_LIMITS:
+            self._owner.outbox_full()
+            return
+        self._put(data, droppable, exempt)
+
+    def _put(self, data: bytes, droppable: bool, exempt: bool) -> None:
         sent = 0
         if self._queue is None:
             try:
@@ -174,12 +181,11 @@ class Outbox:
             self._waiting += len(data) - sent
             if self._waiting > self._limit:
                 self._make_room()
-        elif self.statistics().exempt > self._limit * _EXEMPT_LIMITS:
-            self._owner.outbox_full()
 
     def seal(self, last: bytes = b"") -> None:
         """Accept nothing more after `last`, which is sent behind everything that waits."""
-        self.offer(last, exempt=True)
+        if last and not self.sealed:
+            self._put(last, droppable=False, exempt=True)
         self.sealed = True
 
     def clear(self) -> None:
