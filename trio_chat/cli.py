@@ -39,21 +39,6 @@ Start with:   trio-chat serve
 Without REDIS_URL and DATABASE_URL it brings its own Valkey and Postgres and keeps their data in DATA_DIR.
 """
 
-# What a command that needs few settings offers as flags; the environment is read all the same.
-_SETTINGS_OF = {
-    "token": {"data_dir", "auth_issuer", "auth_audience", "log_level"},
-    "tail": {
-        "host",
-        "port",
-        "tls_cert",
-        "auth_mode",
-        "data_dir",
-        "auth_issuer",
-        "auth_audience",
-        "log_level",
-    },
-}
-
 _EPILOG = {
     "serve": """\
 examples:
@@ -136,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--url", help="where the server is [ws://HOST:PORT/ws]")
     tail.add_argument("--token", help="a token; by default one is made, as `token` does")
     tail.add_argument("--user", default="tail", help="who to be [tail]")
-    for name, added in commands.choices.items():
-        add_arguments(added, _SETTINGS_OF.get(name))
+    for added in commands.choices.values():
+        add_arguments(added)
     return parser
 
 
@@ -302,9 +287,7 @@ async def _sync_now(settings: Settings) -> int:
             syncer = Syncer(stores.hot, stores.archive, settings, Watching())
             done = await syncer.sync_all()
         counts = syncer.statistics()
-        print(
-            f"{counts.messages} messages archived that were not yet, from {dirty} dirty sessions; {counts.refused} set aside"
-        )
+        print(f"{counts.messages} messages archived from {dirty} dirty sessions, {counts.refused} set aside")
         if not done:
             _complain(["the archive does not have everything yet; what it lacks is still in Redis"])
         return 0 if done else 1
