@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Virtual time takes no time, but a first example imports and compiles.
 _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
-settings.register_profile("moderate", max_examples=300, **_ALWAYS)
+settings.register_profile("moderate", max_examples=200, **_ALWAYS)
 settings.register_profile("thorough", max_examples=3_000, **_ALWAYS)
 settings.load_profile(os.environ.get("TRIO_CHAT_PROPERTIES", "moderate"))
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
+from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
+from trio_chat.clients.auth import Authenticator
+from trio_chat.clients.connection import Connection
+from trio_chat.clients.handshake import Request
+from trio_chat.clients.registry import Registry
 from trio_chat.testing import (
     Down,
     Join,
@@ -47,3 +57,48 @@ def test_e2_activity(script: Script) -> None:
 def test_e1_without_archive(script: Script) -> None:
     """E1: an archive that is away does not keep a session alive."""
     check_expiry(play(script))
+
+
+class Listener:
+    """A link without a socket that notes when it is told that a session expired."""
+
+    behind = False
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.request = Request("/ws", "", {}, "a listener", False)
+        self.start_soon = nursery.start_soon
+        self.expired: list[float] = []
+
+    def offer(self, frames: bytes, **_: object) -> None:
+        """Take what the server says."""
+        if b"session:expired" in frames:
+            self.expired.append(trio.current_time())
+
+
+@given(st.lists(st.sampled_from([0.0, 5.0, 19.0, 29.875]), max_size=8))
+def test_e2_heartbeats(waits: list[float]) -> None:
+    """E2: a client may send as many heartbeats as it likes: the session expires as if it had sent none."""
+    settings = Settings(session_expiry_seconds=60, auth_mode="insecure", auth_secret="s" * 32)
+
+    async def expired() -> list[float]:
+        async with (
+            open_lobby(hot=MemoryHotStore(), archive=MemoryArchive(), settings=settings) as lobby,
+            trio.open_nursery() as nursery,
+        ):
+            link: Any = Listener(nursery)
+            connection = Connection(link, lobby, Authenticator(settings), Registry(10))
+            for request in (
+                {"type": "hello", "user": "ann"},
+                {"type": "room:join", "room": "den"},
+                {"type": "message:send", "room": "den", "content": "x"},
+            ):
+                connection.on_text(json.dumps(request).encode())
+            for wait in waits:
+                await trio.sleep(wait)
+                connection.on_text(b'{"type": "heartbeat"}')
+            await trio.sleep(60)
+            nursery.cancel_scope.cancel()
+        found: list[float] = link.expired
+        return found
+
+    assert trio.run(expired, clock=MockClock(autojump_threshold=0)) == [60.0]

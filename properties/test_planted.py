@@ -15,10 +15,12 @@ import pytest
 import trio
 from hypothesis import HealthCheck, Phase, settings
 
+from trio_chat.clients.connection import Connection
 from trio_chat.errors import TrioChatError
 from trio_chat.history import History
 from trio_chat.ledger import Ledger
-from trio_chat.mail import Closed, Join, Leave, Type
+from trio_chat.lobby import Lobby
+from trio_chat.mail import Closed, Join, Leave, Look, Type
 from trio_chat.message import Deleted
 from trio_chat.room import Room
 from trio_chat.stores import memory
@@ -152,6 +154,7 @@ def expiry_a_second_early(self: Room) -> float:
 
 
 _mail = Room.mail
+_on_text = Connection.on_text
 
 
 @plant("test_expiry", "test_e2_activity", Room, "mail")
@@ -173,6 +176,23 @@ def typing_is_no_activity(self: Room, mail: Any) -> None:
     _mail(self, mail)
     if isinstance(mail, Type):
         self._active = before
+
+
+@plant("test_expiry", "test_e2_heartbeats", Connection, "on_text")
+def heartbeat_is_activity(self: Connection, payload: bytes) -> None:
+    _on_text(self, payload)
+    for room in self._rooms if b"heartbeat" in payload else ():
+        self._lobby.mail(room, Look(lambda _: None))
+
+
+# --- isolation
+
+_lobby_mail = Lobby.mail
+
+
+@plant("test_isolation", "test_i1_rooms", Lobby, "mail")
+def rooms_by_half_their_name(self: Lobby, room: str, mail: Any) -> None:
+    _lobby_mail(self, room.partition(":")[0], mail)
 
 
 # --- durability

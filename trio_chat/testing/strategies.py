@@ -100,7 +100,7 @@ def times() -> SearchStrategy[datetime]:
 
 def epochs() -> SearchStrategy[str]:
     """Return ids of sessions; larger ones for later sessions."""
-    return st.integers(0, 2**16).map(lambda number: f"019b76da-{number:04x}-7000-8000-000000000000")
+    return st.integers(0, 2**16 - 1).map(lambda number: f"019b76da-{number:04x}-7000-8000-000000000000")
 
 
 def messages(*, seq: int = 1, rev: int | None = None) -> SearchStrategy[Message]:
