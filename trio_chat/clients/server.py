@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Final, TypeAlias
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = "trio.SocketListener | trio.SSLListener[trio.SocketStream]"
 Route: TypeAlias = Callable[[Link], Conversation]
-HttpApp: TypeAlias = Callable[[trio.abc.Stream, bytes], Awaitable[object]]
+HttpApp: TypeAlias = Callable[[trio.abc.Stream, bytes], Awaitable[bytes | None]]
 Admit: TypeAlias = Callable[[Request], None]
 
 _PAUSE: Final = 0.1
@@ -69,6 +69,7 @@ async def serve_clients(
     *,
     limits: ServerLimits | None = None,
     http: HttpApp | None = None,
+    http_paths: Container[str] = (),
     admit: Admit | None = None,
     task_status: trio.TaskStatus[ClientServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -80,14 +81,22 @@ async def serve_clients(
         listeners: plain or TLS; closed in the end.
         routes: by path, what makes a conversation of a link. It may offer frames at once.
         limits: what a client may cost.
-        http: takes requests for any other path: a stream, and what has been read of it so far. The stream is
-            closed when it returns. Without it they get a 404.
+        http: takes requests for any other path: a stream, and what has been read of it so far. It returns what
+            it has read of a WebSocket handshake that followed, the stream being as it was; if nothing, the stream is
+            closed. Without it they get a 404.
+        http_paths: those among `routes` where requests that ask for no WebSocket go to `http`, too.
         admit: looks at each proper handshake before it is answered; raises `Refused` to turn it away.
         task_status: told the server once it accepts.
     """
     async with trio.open_nursery() as connections:
         server = ClientServer(
-            connections, listeners, routes, limits=limits or ServerLimits(), http=http, admit=admit
+            connections,
+            listeners,
+            routes,
+            limits=limits or ServerLimits(),
+            http=http,
+            http_paths=http_paths,
+            admit=admit,
         )
         connections.start_soon(server.accept_clients)
         connections.start_soon(server.tick)
@@ -105,6 +114,7 @@ class ClientServer:
         *,
         limits: ServerLimits,
         http: HttpApp | None,
+        http_paths: Container[str],
         admit: Admit | None,
     ) -> None:
         """Make a server; its tasks live in the nursery `connections`. See `serve_clients`."""
@@ -113,6 +123,7 @@ class ClientServer:
         self._routes = routes
         self._limits = limits
         self._http = http
+        self._http_paths = http_paths
         self._admit = admit
         self._links: set[Link] = set()
         self._accepting = trio.CancelScope()
@@ -230,20 +241,32 @@ class ClientServer:
         Raises:
             Refused: it is neither.
         """
-        reader = HeadReader(self._limits.request_head)
-        head = await self._read_head(channel, reader)
-        if head is None:
-            return None
-        path, query = split_target(head)
+        received = b""
+        while True:
+            reader = HeadReader(self._limits.request_head)
+            head = await self._read_head(channel, reader, received)
+            if head is None:
+                return None
+            path, query = split_target(head)
+            route = self._route(path, head)
+            if route is not None:
+                request = Request(path, query, head.headers, channel.peer, channel.secure)
+                self._judge(head, request)
+                return route, head, request
+            if self._http is None:
+                raise Refused(
+                    404, f"Nothing is here. WebSocket clients connect to {', '.join(self._routes)}."
+                )
+            received = await self._http(channel.stream(), reader.received) or b""
+            if not received:
+                return None
+
+    def _route(self, path: str, head: Head) -> Route | None:
+        """Return who takes the request as a WebSocket handshake; None if the HTTP application is to take it."""
         route = self._routes.get(path)
-        if route is not None:
-            request = Request(path, query, head.headers, channel.peer, channel.secure)
-            self._judge(head, request)
-            return route, head, request
-        if self._http is None:
-            raise Refused(404, f"Nothing is here. WebSocket clients connect to {', '.join(self._routes)}.")
-        await self._http(channel.stream(), reader.received)
-        return None
+        if route is not None and path in self._http_paths:
+            return route if b"websocket" in head.headers.get(b"upgrade", b"").lower() else None
+        return route
 
     async def _serve_link(self, channel: Channel, route: Route, head: Head, request: Request) -> None:
         """Run one client's link. Cancelling cuts it."""
@@ -259,9 +282,9 @@ class ClientServer:
                     self._empty.set()
             pumps.cancel_scope.cancel()
 
-    async def _read_head(self, channel: Channel, reader: HeadReader) -> Head | None:
+    async def _read_head(self, channel: Channel, reader: HeadReader, received: bytes) -> Head | None:
         """Read until the head is complete; None if the client left or never said a word."""
-        head = None
+        head = reader.feed(received) if received else None
         with trio.move_on_after(self._limits.handshake_timeout) as patience:
             while head is None:
                 data = await channel.receive()

@@ -1,0 +1,1 @@
+"""Engine.IO 4: what Socket.IO stands on. A reader begins at `server`."""

@@ -1,0 +1,289 @@
+"""HTTP requests on a connection the client server has accepted: an ASGI application on hypercorn's Trio side.
+
+1. hypercorn brings the protocol (h11, keep-alive, ASGI) and its task group; the socket, its limits and its end stay
+   ours. `_Connection` does what hypercorn's `TCPServer` does for a socket of its own, for a stream from which a head
+   has been read already.
+2. One connection is one task, and one more for each request while it is answered.
+3. Nothing waits without a limit: between requests `_KEEP_ALIVE`, a response that makes no progress
+   `ServerLimits.outbox_stall`, the end `ServerLimits.close_timeout`. How long a request may take is the application's
+   business.
+4. A response that could not be sent cancels its request: the application's `send` never seems to have succeeded.
+5. A proxy may send a WebSocket handshake on a connection it has used for requests: that goes back to the server.
+   One that does not even wait for the answer before it, which no proxy does, is taken for a request.
+6. HTTP/1.1 only. An offer to speak anything else is overlooked, as RFC 9110 allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from typing_extensions import override
+
+from trio_chat.clients.transport import describe
+
+if TYPE_CHECKING:
+    from trio_chat.clients.transport import ServerLimits
+
+logger = logging.getLogger(__name__)
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI 3 application. It is asked for ``http`` only."""
+
+_RECEIVE: Final = 65_536
+_SLICE: Final = 65_536
+# Longer than the time between two pings, so that a client that polls can answer them on the connection it has.
+_KEEP_ALIVE: Final = 30.0
+_HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
+_WEBSOCKET: Final = re.compile(rb"\nupgrade:[^\n]*websocket", re.IGNORECASE)
+
+
+class HttpSide:
+    """Serves an ASGI application to connections of `serve_clients`. Lives as long as the server."""
+
+    def __init__(self, app: Application, limits: ServerLimits) -> None:
+        """Make what `serve_clients` takes as `http`."""
+        self._app = app
+        self._limits = limits
+        self._context = WorkerContext(None)
+        self._config = Config()
+        self._config.accesslog = self._config.errorlog = None
+        self._config.include_server_header = False
+        self._config.h11_max_incomplete_size = limits.request_head
+        # With a bound, an answer given before the whole body was read would wait for itself for ever.
+        self._config.max_app_queue_size = _UNBOUNDED
+        self._connections = 0
+        self._requests = 0
+        self._quiet: trio.Event | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"<HttpSide connections={self._connections} requests={self._requests}>"
+
+    async def wait_quiet(self) -> None:
+        """Return when no request is being answered. Cancelling is safe."""
+        await trio.lowlevel.checkpoint()
+        while self._requests:
+            self._quiet = self._quiet or trio.Event()
+            await self._quiet.wait()
+
+    async def serve(self, stream: trio.abc.Stream, received: bytes) -> bytes:
+        """Answer requests until either side has had enough. Does not close the stream.
+
+        Cancelling cuts the connection and cancels the request that is being answered.
+
+        Returns:
+            What was read of a WebSocket handshake that followed; b"" if the connection is over.
+        """
+        self._connections += 1
+        try:
+            return await _Connection(self._contained, stream, self._config, self._context, self._limits).run(
+                received
+            )
+        finally:
+            self._connections -= 1
+
+    async def _contained(
+        self,
+        scope: Any,
+        receive: Any,
+        send: Any,
+        sync_spawn: object,  # noqa: ARG002  # what hypercorn calls with
+        call_soon: object,  # noqa: ARG002
+    ) -> None:
+        """Run the application for one request; if it fails, hypercorn answers 500."""
+        self._requests += 1
+        try:
+            await self._app(scope, receive, send)
+        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this request only
+            _note(failure)
+        finally:
+            self._requests -= 1
+            if not self._requests and self._quiet is not None:
+                self._quiet.set()
+                self._quiet = None
+
+
+def _note(failure: BaseException) -> None:
+    logger.error("an HTTP request failed: %s", describe(failure))
+
+
+# hypercorn's annotation wants an int; Trio, whom it hands it to, wants an int or this.
+_UNBOUNDED: Final[Any] = math.inf
+
+
+class _Http1(H11Protocol):
+    """hypercorn's HTTP/1.1 and nothing else: neither HTTP/2 nor its WebSockets."""
+
+    @override
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Overlook an offer of HTTP/2, whichever way it is made."""
+
+    @override
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Begin an HTTP request, whatever it would like to become."""
+        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        await super()._create_stream(
+            h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=headers,
+                http_version=request.http_version,
+            )
+        )
+
+    @property
+    def between_requests(self) -> bool:
+        """Whether the next byte begins a request. True a moment before hypercorn is ready for that."""
+        return {self.connection.our_state, self.connection.their_state} <= {h11.IDLE, h11.DONE}
+
+
+class _Connection:
+    """One connection. Lives as long as `run`."""
+
+    def __init__(
+        self, app: Any, stream: trio.abc.Stream, config: Config, context: WorkerContext, limits: ServerLimits
+    ) -> None:
+        self._app = app
+        self._stream = stream
+        self._config = config
+        self._context = context
+        self._limits = limits
+        self._sending = trio.Lock()
+        self._everything = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._patience = trio.CancelScope()
+        self._until = math.inf
+        """When to stop waiting for bytes."""
+        self._lost = False
+
+    async def run(self, received: bytes) -> bytes:
+        """See `HttpSide.serve`."""
+        handshake = b""
+        try:
+            with self._everything:
+                async with TaskGroup() as group:
+                    protocol = self._protocol(group)
+                    with self._reading:
+                        handshake = await self._read(protocol, received)
+                    await protocol.handle(Closed())
+        except* h11.LocalProtocolError:
+            # hypercorn would finish a response that cannot be finished any more.
+            if not self._lost:
+                raise
+        if not handshake and not self._lost:
+            await self._linger()
+        return handshake
+
+    def _protocol(self, group: TaskGroup) -> _Http1:
+        secure = isinstance(self._stream, trio.SSLStream)
+        sock: Any = _socket_of(self._stream)
+        return _Http1(
+            self._app,
+            self._config,
+            self._context,
+            group,
+            ConnectionState({}),
+            secure,
+            _address(sock.getpeername),
+            _address(sock.getsockname),
+            self._send,
+        )
+
+    async def _read(self, protocol: _Http1, data: bytes) -> bytes:
+        """Feed hypercorn until the end, or until a WebSocket handshake comes; return what was read of that."""
+        while data:
+            await protocol.handle(RawData(data))
+            data = await self._receive()
+            if data and protocol.between_requests:
+                data = await self._whole_head(data)
+                if _WEBSOCKET.search(data):
+                    return data
+        return b""
+
+    async def _whole_head(self, data: bytes) -> bytes:
+        while not _HEAD_ENDS.search(data) and len(data) <= self._limits.request_head:
+            more = await self._receive()
+            if not more:
+                return b""
+            data += more
+        return data
+
+    async def _receive(self) -> bytes:
+        """Return the next bytes, b"" if none will come or none came in time."""
+        with (
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            trio.CancelScope(deadline=self._until) as self._patience,
+        ):
+            return bytes(await self._stream.receive_some(_RECEIVE))
+        return b""
+
+    async def _send(self, event: Event) -> None:
+        """Do what the protocol asks for. It is called from the reader and from the application's task."""
+        match event:
+            case RawData(data=data):
+                async with self._sending:
+                    await self._write(data)
+            case Updated(idle=idle):
+                self._until = trio.current_time() + _KEEP_ALIVE if idle else math.inf
+                self._patience.deadline = self._until
+            case _:
+                self._reading.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        stall = self._limits.outbox_stall or math.inf
+        try:
+            for start in range(0, len(data), _SLICE):
+                with trio.fail_after(stall):
+                    await self._stream.send_all(data[start : start + _SLICE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._cut()
+            await trio.lowlevel.checkpoint()  # where whoever sends is cancelled
+        except trio.Cancelled:
+            self._cut()  # half a response may be out
+            raise
+
+    def _cut(self) -> None:
+        self._lost = True
+        self._everything.cancel()
+
+    async def _linger(self) -> None:
+        """End in good order: closing with bytes unread would reset the connection before the answer is read."""
+        with (
+            trio.move_on_after(self._limits.close_timeout),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(_RECEIVE):
+                pass
+
+
+def _socket_of(stream: trio.abc.Stream) -> Any:
+    wrapped: Any = stream
+    return wrapped.transport_stream.socket if isinstance(stream, trio.SSLStream) else wrapped.socket
+
+
+def _address(name: Callable[[], Any]) -> tuple[str, int] | None:
+    """Return host and port; None for a Unix socket, or if the other end has gone."""
+    try:
+        address: Any = name()
+    except OSError:
+        return None
+    return None if isinstance(address, (str, bytes)) else (str(address[0]), int(address[1]))
