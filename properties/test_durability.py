@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat import testing as do
-from trio_chat.mail import Accepted, Done, Joined, View
+from trio_chat.mail import Accepted, Done, Joined, ReadMark, View
 from trio_chat.message import Deleted
 from trio_chat.stores.memory import MemoryArchive
 from trio_chat.testing import (
@@ -78,6 +78,20 @@ def test_s1_e3_over_kills(script: Script) -> None:
 def test_s1_over_losses(script: Script) -> None:
     """S1: a hot store that lost its data gets it back from the live rooms."""
     check_archived(play([*script, do.Mend()]))
+
+
+@given(
+    scripts(*TALK, small_talk(), small_talk(), PAUSES, crashes(), kills(), restarts(), outages=("archive",))
+)
+def test_s1_read_marks(script: Script) -> None:
+    """S1: nor is a read mark lost that somebody was told of, while the hot store keeps what it has."""
+    record = play([*script, do.Mend()])
+
+    check(record)
+    for entry, told_mark in record.heard(ReadMark):
+        archived = record.archive.marks(entry.room).get(told_mark.user)
+        assert archived is not None, f"{told_mark} is lost\n{record.story()}"
+        assert archived.timestamp >= told_mark.receipt.timestamp, f"{told_mark} is lost\n{record.story()}"
 
 
 @pytest.mark.parametrize("end", [do.Kill(), do.Restart()])
@@ -178,11 +192,14 @@ class Repeating(MemoryArchive):
         assert await super().write(batches) == 0, "a repeated batch changed something"
         assert self.everything() == before
 
-    def everything(self) -> dict[Session, dict[int, object]]:
-        return {session: dict(self.rows(session)) for session in self.sessions}
+    def everything(self) -> dict[Session, tuple[object, object]]:
+        return {session: (dict(self.rows(session)), self.marks(session.room)) for session in self.sessions}
 
 
-@given(scripts(*TALK, PAUSES, kills(), troubles("hot"), outages=BOTH), st.lists(st.integers(0, 100)))
+@given(
+    scripts(*TALK, small_talk(), PAUSES, kills(), troubles("hot"), outages=BOTH),
+    st.lists(st.integers(0, 100)),
+)
 def test_s3_replays(script: Script, choices: list[int]) -> None:
     """S3: whatever batch is written again, and when, changes nothing; nor does it harm S1."""
     archive = Repeating(choices)

@@ -35,6 +35,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 # Ids that would collide if a store put them together carelessly, and patterns of the kind Redis knows.
 ROOMS = ("a", "a:b", "a:b:c", "@a/-")
 EPOCHS = tuple(f"019b76da-000{number}-7000-8000-000000000000" for number in range(4))
+NOTES = st.sampled_from(["a", "A", "b", "a-b", "note"])
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -135,6 +136,7 @@ class StoresAlike(RuleBasedStateMachine):
         superseded=st.lists(st.integers(1, 12), max_size=3),
         keys=st.integers(0, 3),
         readers=st.lists(users(), max_size=2),
+        earlier=st.lists(users(), max_size=2),
         ahead=st.sampled_from([0, 0, 2]),
     )
     def append(
@@ -146,6 +148,7 @@ class StoresAlike(RuleBasedStateMachine):
         superseded: list[int],
         keys: int,
         readers: list[str],
+        earlier: list[str],
         ahead: int,
     ) -> None:
         """Write to a session as its writer would, or as one that is wrong about its top."""
@@ -167,6 +170,7 @@ class StoresAlike(RuleBasedStateMachine):
             superseded=tuple(seq for seq in superseded if seq <= expected),
             keys=tuple((f"key {next(self.numbers)}", new_top) for _ in range(keys)),
             receipts=dict.fromkeys(readers, receipt),
+            carried=dict.fromkeys(earlier, Receipt("earlier", NOON)),
             token=f"writer:{next(self.numbers)}",
             remember=self.remember,
         )
@@ -190,11 +194,15 @@ class StoresAlike(RuleBasedStateMachine):
         for session, _ in marks:
             self.alike("load", session.room)
 
-    @rule(session=sessions())
-    def mark_all_synced(self, session: Session) -> None:
-        """Say that the archive has all of a session."""
-        self.alike("mark_synced", [(session, self.top(session))])
+    @rule(session=sessions(), late=st.booleans())
+    def mark_all_synced(self, session: Session, late: bool) -> None:
+        """Say that the archive has all of a session, but for its read marks if they changed since."""
+        receipts = dict(self.memory.pending(session))
+        if late:
+            receipts = dict.fromkeys(receipts, Receipt("before", NOON))
+        self.alike("mark_synced", [(session, self.top(session))], {session: receipts})
         self.alike("load", session.room)
+        self.alike("unsynced", session, 1000)
 
     @rule(session=sessions(), right=st.booleans(), idle=st.sampled_from([0.0, 0.0, 0.0, 3600.0]))
     def end(self, session: Session, right: bool, idle: float) -> None:
@@ -220,7 +228,22 @@ class StoresAlike(RuleBasedStateMachine):
         assert ours <= theirs
         for session in theirs - ours:
             found = self.alike("unsynced", session, 1000)
-            assert found is None or found.synced == found.top
+            assert found is None or (found.synced == found.top and not found.receipts)
+
+    @rule(notes=st.dictionaries(NOTES, st.tuples(st.binary(max_size=40), st.just(3600.0)), max_size=3))
+    def keep(self, notes: dict[str, tuple[bytes, float]]) -> None:
+        """Keep notes."""
+        self.alike("keep", notes)
+
+    @rule(name=NOTES)
+    def discard(self, name: str) -> None:
+        """Discard a note."""
+        self.alike("discard", name)
+
+    @rule(name=NOTES)
+    def kept(self, name: str) -> None:
+        """Look at a note."""
+        self.alike("kept", name)
 
 
 def comparable(answer: object) -> object:

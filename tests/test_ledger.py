@@ -15,8 +15,8 @@ from trio_chat.history import key_name
 from trio_chat.ledger import Ledger, Overtaken
 from trio_chat.message import Message, Posted, Receipt, new_epoch
 from trio_chat.settings import Settings
-from trio_chat.stores.base import Append, Session, Stored
-from trio_chat.stores.memory import MemoryHotStore
+from trio_chat.stores.base import OUTLIVING_RECEIPTS, Append, Batch, Session, Stored
+from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -59,8 +59,8 @@ def hot() -> AStore:
     return AStore()
 
 
-def a_ledger(hot: MemoryHotStore, **settings: Any) -> Ledger:
-    return Ledger("r", hot, Settings(**{"max_messages_per_session": 3, **settings}), now)
+def a_ledger(hot: MemoryHotStore, archive: MemoryArchive | None = None, **settings: Any) -> Ledger:
+    return Ledger("r", hot, Settings(**{"max_messages_per_session": 3, **settings}), now, archive=archive)
 
 
 def post(ledger: Ledger, content: str = "hi", key: str | None = None) -> Change:
@@ -78,6 +78,32 @@ async def a_session(hot: MemoryHotStore, count: int = 2) -> Ledger:
         post(ledger, f"text {number}", f"k{number}")
     await ledger.write()
     return ledger
+
+
+def read(message_id: str = "k1", seconds: float = 0) -> Receipt:
+    """Make a read mark of so many seconds after noon."""
+    return Receipt(message_id, NOON + timedelta(seconds=seconds))
+
+
+async def an_archive(**receipts: Receipt) -> MemoryArchive:
+    """Make an archive with the read marks of a session before."""
+    archive = MemoryArchive()
+    await archive.write([Batch(Session("r", new_epoch(NOON)), 1, (), receipts=receipts)])
+    return archive
+
+
+class Asked:
+    """Counts how often an archive is asked for read marks, and lets that take so many seconds."""
+
+    def __init__(self, archive: MemoryArchive, seconds: float = 0) -> None:
+        self.times = 0
+        self.seconds = seconds
+        archive.interfere = self._meet
+
+    async def _meet(self, call: str, moment: Moment) -> None:
+        if (call, moment) == ("receipts", "before"):
+            self.times += 1
+            await trio.sleep(self.seconds)
 
 
 async def stored(hot: MemoryHotStore) -> Stored:
@@ -138,6 +164,119 @@ async def test_open_restores_receipts(hot: AStore) -> None:
     await ledger.open()
 
     assert ledger.receipts == {"bob": Receipt("k1", NOON)}
+
+
+async def test_open_finds_read_marks_in_the_archive(hot: AStore) -> None:
+    """A room of which the hot store has no session begins with the read marks of those before, and writes nothing."""
+    ledger = a_ledger(hot, await an_archive(bob=read()))
+    await ledger.open()
+    await ledger.write()
+
+    assert ledger.receipts == {"bob": read()}
+    assert hot.appended == []
+
+
+async def test_read_marks_of_earlier_sessions_are_written_with_the_first_event(hot: AStore) -> None:
+    """So the next process finds them, though the archive lacks none of them."""
+    ledger = a_ledger(hot, await an_archive(bob=read(), eve=read()))
+    await ledger.open()
+    post(ledger, key="k1")
+    ledger.mark_read("eve", read("k1", 60))
+    await ledger.write()
+    post(ledger)
+    await ledger.write()
+
+    first, second = hot.appended
+    assert (first.carried, first.receipts) == ({"bob": read()}, {"eve": read("k1", 60)})
+    assert (second.carried, second.receipts) == ({}, {})
+    assert hot.pending(ledger.session) == {"eve": read("k1", 60)}
+    assert (await stored(hot)).receipts == {"bob": read(), "eve": read("k1", 60)}
+
+
+async def test_open_of_a_stored_session_does_not_ask_for_read_marks(hot: AStore) -> None:
+    """The hot store has all of them."""
+    left = await a_session(hot)
+    left.mark_read("bob", read("k2", 1))
+    await left.write()
+    archive = await an_archive(eve=read())
+    asked = Asked(archive)
+    ledger = a_ledger(hot, archive)
+    await ledger.open()
+
+    assert ledger.receipts == {"bob": read("k2", 1)}
+    assert asked.times == 0
+
+
+@pytest.mark.parametrize("why", ["expired", "distrusted"])
+async def test_read_marks_of_a_session_that_is_not_continued(
+    hot: AStore, why: str, autojump_clock: MockClock
+) -> None:
+    """The newest count, whether the store has them or the archive; those the archive lacks stay with their session."""
+    left = await a_session(hot)
+    left.mark_read("bob", read("k2", 5))
+    left.mark_read("ann", read("k1", 1))
+    await left.write()
+    await trio.sleep(1200 if why == "expired" else 0)
+    if why == "distrusted":
+        hot.distrust()
+    ledger = a_ledger(hot, await an_archive(bob=read("k1", 1), ann=read("k2", 5), eve=read()))
+    await ledger.open()
+    post(ledger)
+    await ledger.write()
+
+    marks = {"bob": read("k2", 5), "ann": read("k2", 5), "eve": read()}
+    assert (ledger.receipts, (await stored(hot)).receipts) == (marks, marks)
+    assert set(hot.pending(left.session)) == {"bob", "ann"}
+    assert hot.pending(ledger.session) == {}
+
+
+async def test_archive_that_is_slow_is_not_waited_for(hot: AStore, autojump_clock: MockClock) -> None:
+    """A room begins within a second, without the read marks, and asks again when it is opened again."""
+    archive = await an_archive(bob=read())
+    asked = Asked(archive, seconds=5)
+    ledger = a_ledger(hot, archive)
+    await ledger.open()
+    assert (trio.current_time(), ledger.receipts) == (1, {})
+
+    asked.seconds = 0
+    for _ in range(3):
+        await ledger.open()
+    assert ledger.receipts == {"bob": read()}
+    assert asked.times == 2
+
+
+async def test_archive_that_is_away_is_not_asked_for_read_marks(hot: AStore) -> None:
+    """Nobody waits for an archive that is down, and one that fails fails nothing."""
+    archive = await an_archive(bob=read())
+    asked = Asked(archive)
+    archive.set_healthy(False)
+    ledger = a_ledger(hot, archive)
+    await ledger.open()
+    assert asked.times == 0
+
+    archive.set_healthy(True)
+    archive.interfere = fail_to_tell
+    await ledger.open()
+    assert (ledger.receipts, ledger.degraded) == ({}, False)
+
+
+async def fail_to_tell(call: str, moment: Moment) -> None:
+    raise Unavailable("gone")
+
+
+async def test_room_that_begins_degraded_has_read_marks(hot: AStore) -> None:
+    """The archive may have them while the hot store is away; they are written when it is back."""
+    hot.set_healthy(False)
+    ledger = a_ledger(hot, await an_archive(bob=read()))
+    await ledger.open()
+    post(ledger)
+    await ledger.write()
+    assert (ledger.degraded, ledger.receipts) == (True, {"bob": read()})
+
+    hot.set_healthy(True)
+    await ledger.write()
+    assert (await stored(hot)).receipts == {"bob": read()}
+    assert hot.pending(ledger.session) == {}
 
 
 async def test_open_of_a_session_nobody_can_vouch_for(hot: AStore) -> None:
@@ -665,15 +804,59 @@ async def test_end_without_the_store(hot: AStore, caplog: pytest.LogCaptureFixtu
 
 
 async def test_begin_anew(hot: AStore) -> None:
-    """The next session is empty, behind the old one, and has neither keys nor read marks."""
+    """The next session is empty, behind the old one, and has no keys."""
     ledger = await a_session(hot)
-    ledger.mark_read("bob", Receipt("k1", NOON))
     old = ledger.history.epoch
     ledger.begin_anew()
 
     assert ledger.history.epoch > old
-    assert (ledger.history.top, ledger.receipts, ledger.written) == (0, {}, 0)
+    assert (ledger.history.top, ledger.written) == (0, 0)
     assert post(ledger, key="k1").event is not None
+
+
+async def test_read_marks_outlive_their_session(hot: AStore) -> None:
+    """They go with the next session, do not open it, and what the archive lacks of them is not its business."""
+    ledger = await a_session(hot)
+    ledger.mark_read("bob", read())
+    await ledger.write()
+    old = ledger.session
+    await ledger.end()
+    ledger.begin_anew()
+    await ledger.write()
+    assert (ledger.receipts, len(hot.appended)) == ({"bob": read()}, 2)
+
+    post(ledger)
+    await ledger.write()
+    assert (await stored(hot)).receipts == {"bob": read()}
+    assert (hot.pending(old), hot.pending(ledger.session)) == ({"bob": read()}, {})
+
+
+async def test_read_mark_that_reached_no_store_waits_for_the_next_session(hot: AStore) -> None:
+    """It is written with that session's first event, and the archive lacks it until then."""
+    ledger = await a_session(hot)
+    hot.set_healthy(False)
+    ledger.mark_read("bob", read())
+    await ledger.write()
+    ledger.begin_anew()
+    hot.set_healthy(True)
+    await ledger.write()
+    assert len(hot.appended) == 1
+
+    post(ledger)
+    await ledger.write()
+    assert hot.pending(ledger.session) == {"bob": read()}
+
+
+async def test_newest_read_marks_of_a_crowd_outlive_their_session(hot: AStore) -> None:
+    """A room that never rests does not gather the marks of everybody who was ever here."""
+    ledger = await a_session(hot)
+    for number in range(OUTLIVING_RECEIPTS + 1):
+        ledger.mark_read(f"u{number}", read("k1", number))
+    await ledger.write()
+    ledger.begin_anew()
+
+    assert len(ledger.receipts) == OUTLIVING_RECEIPTS
+    assert "u0" not in ledger.receipts
 
 
 async def test_session_begun_anew_is_written(hot: AStore) -> None:
@@ -717,6 +900,46 @@ async def test_unsynced_when_some_of_it_is_elsewhere(hot: AStore) -> None:
     await ledger.write()
 
     assert ledger.unsynced(released=5) is None
+
+
+async def test_unsynced_read_marks_from_memory(hot: AStore) -> None:
+    """A degraded room gives the archive the marks that no store has, with events or alone, until one has them."""
+    ledger = await a_session(hot)
+    hot.set_healthy(False)
+    ledger.mark_read("bob", read())
+    await ledger.write()
+    batch = ledger.unsynced(released=2)
+    assert batch is not None
+    assert (len(batch.events), batch.receipts) == (2, {"bob": read()})
+
+    ledger.history.mark_synced(2)
+    assert ledger.unsynced(released=2) == Batch(ledger.session, 2, (), receipts={"bob": read()})
+
+    hot.set_healthy(True)
+    await ledger.write()
+    assert ledger.unsynced(released=2) is None
+
+
+async def test_unsynced_read_marks_of_no_session(hot: AStore) -> None:
+    """A session without an event is nothing to the archive."""
+    ledger = await a_session(hot)
+    ledger.mark_read("bob", read())
+    ledger.begin_anew()
+
+    assert ledger.unsynced(released=0) is None
+
+
+async def test_unsynced_read_marks_when_events_are_elsewhere(hot: AStore) -> None:
+    """Marks can be given though events cannot; the archive is told no higher mark than it has."""
+    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
+    await ledger.open()
+    for _ in range(5):
+        post(ledger)
+    await ledger.write()
+    ledger.history.mark_synced(1)
+    ledger.mark_read("bob", read())
+
+    assert ledger.unsynced(released=5) == Batch(ledger.session, 1, (), receipts={"bob": read()})
 
 
 async def test_repr_tells_the_state(hot: AStore) -> None:

@@ -8,6 +8,8 @@
 4. A session whose tail nobody can vouch for is not continued: its seqs must not be used twice. It is ended, and
    a new epoch begins. So it is with one of which the archive knows more than the store: the process that ended
    was degraded, and had its newest events archived from memory.
+5. Read marks outlive their session: those of earlier ones come from memory, from the session that is not continued, or
+   from the archive, and are written with the next session's first event.
 """
 
 from __future__ import annotations
@@ -23,10 +25,21 @@ from typing_extensions import override
 from trio_chat.errors import TrioChatError, Unavailable
 from trio_chat.history import REMEMBERED_WINDOWS, History
 from trio_chat.message import Receipt, new_epoch
-from trio_chat.stores.base import Append, Archive, Batch, Conflict, Durability, HotStore, Session, Stored
+from trio_chat.stores.base import (
+    Append,
+    Archive,
+    Batch,
+    Conflict,
+    Durability,
+    HotStore,
+    Session,
+    Stored,
+    newer,
+    newest,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from trio_chat.settings import Settings
@@ -60,6 +73,10 @@ class Ledger:
         self.doubtful = False
         """Whether the store may have lost what it had: the next write makes sure."""
         self.receipts: dict[str, Receipt] = {}
+        self._marked: dict[str, Receipt] = {}
+        """Those of them that the hot store does not have, nor perhaps the archive."""
+        self._asked = False
+        """Whether the archive has told who had read how far."""
         self._hot = hot
         self._archive = archive
         self._settings = settings
@@ -72,14 +89,13 @@ class Ledger:
         return f"<Ledger {self.room} {state} written={self.written} {self.history!r}>"
 
     def _begin(self, after: str | None) -> None:
+        self.receipts = newest(self.receipts)
         self._adopt(History(new_epoch(self._now(), after), self._settings.max_messages_per_session))
 
     def _adopt(self, history: History) -> None:
         self.history = history
         self.session = Session(self.room, history.epoch)
-        self.receipts = {}
         self.written = history.top
-        self._marked: dict[str, Receipt] = {}
         self._keys: list[tuple[str, int]] = []
         self._superseded: list[int] = []
         self._writer = secrets.token_hex(4)
@@ -96,12 +112,28 @@ class Ledger:
             if stored is not None and (why := self._unfit(stored) or await self._outrun(stored)):
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
                 await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
+                self._learn(stored.receipts)
                 self._begin(stored.epoch)
             elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
             self.degraded = False
         except TrioChatError as error:
             self._degrade(error)
+        if self.history.top == 0:
+            await self._ask_for_receipts()
+
+    async def _ask_for_receipts(self) -> None:
+        """Learn from the archive, once, who had read how far before this session."""
+        if self._asked or self._archive is None or not self._archive.healthy:
+            return
+        with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
+            self._learn(await self._archive.receipts(self.room))
+            self._asked = True
+
+    def _learn(self, receipts: Mapping[str, Receipt]) -> None:
+        self.receipts.update(
+            (user, receipt) for user, receipt in receipts.items() if newer(receipt, self.receipts.get(user))
+        )
 
     async def _outrun(self, stored: Stored) -> str | None:
         if self._archive is None or not self._archive.healthy or self._knows_more_than(stored):
@@ -135,14 +167,14 @@ class Ledger:
         )
         self._adopt(history)
         self._touched -= stored.idle
-        self.receipts = dict(stored.receipts)
+        self.receipts, self._marked = dict(stored.receipts), {}
         if stored.unreadable:
             logger.error(
                 "room %s: %d entries could not be read and were set aside", self.room, stored.unreadable
             )
 
     def begin_anew(self) -> None:
-        """Leave the session behind and begin the next one, in one step."""
+        """Leave the session behind and begin the next one, in one step. Read marks stay."""
         self._begin(self.history.epoch)
 
     @property
@@ -230,9 +262,16 @@ class Ledger:
             superseded=tuple(self._superseded),
             keys=tuple(self._keys),
             receipts=dict(self._marked),
+            carried=self._carried(),
             token=f"{self._writer}:{history.top}",
             remember=history.limit * REMEMBERED_WINDOWS,
         )
+
+    def _carried(self) -> dict[str, Receipt]:
+        """Return the read marks of earlier sessions, if this write opens one."""
+        if self.written > 0:
+            return {}
+        return {user: receipt for user, receipt in self.receipts.items() if user not in self._marked}
 
     def _written(self) -> None:
         history = self.history
@@ -287,10 +326,11 @@ class Ledger:
     def unsynced(self, released: int) -> Batch | None:
         """Return what the archive lacks, from memory, up to `released`: for when the hot store cannot be read.
 
-        None if there is nothing, or if some of it is in the hot store alone.
+        None if there is nothing. Events are left out if some are in the hot store alone; read marks that it has, too.
         """
         history = self.history
-        if history.synced >= released or not history.complete:
+        upto = max(released, history.synced) if history.complete else history.synced
+        if upto == history.synced and not (self._marked and history.top):
             return None
-        events = tuple(event for event in history.entries(history.synced) if event.seq <= released)
-        return Batch(self.session, released, events)
+        events = tuple(event for event in history.entries(history.synced) if event.seq <= upto)
+        return Batch(self.session, upto, events, receipts=dict(self._marked))

@@ -214,7 +214,13 @@ class _Live:
 
     def unsynced(self) -> list[Session]:
         """See `LiveRooms`."""
-        return [room.ledger.session for room in self._lobby.rooms.values() if room.ledger.history.unsynced]
+        rooms = self._lobby.rooms.values()
+        # Read marks alone may be waiting, too.
+        return [
+            room.ledger.session
+            for room in rooms
+            if room.ledger.history.unsynced or room.unsynced() is not None
+        ]
 
     def held(self, session: Session) -> Batch | None:
         """See `LiveRooms`."""

@@ -5,7 +5,8 @@
 2. A round happens at start (what a killed process left), every interval, soon after a `kick`, for each `flush`, and
    at the end.
 3. While the archive is away rounds are tried with capped, jittered backoff, and a `flush` says no at once.
-4. A row the archive refuses is found by halving the batch, set aside, and does not hold up the rest.
+4. A row the archive refuses is found by halving the batch, set aside (a read mark is let go of), and does not hold up
+   the rest.
 5. What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session) is archived from
    the memory of the live room.
 """
@@ -24,14 +25,15 @@ from trio_chat.errors import TrioChatError
 from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
+    from trio_chat.message import Receipt
     from trio_chat.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_BATCH_EVENTS = 5000
+_BATCH_ROWS = 5000
 _BACKOFF = (1.0, 8.0)
 # The longest a room's expiry waits for the archive; the session then stays in the hot store for a later round.
 _FLUSH_SECONDS = 5.0
@@ -41,11 +43,11 @@ class LiveRooms(Protocol):
     """What the syncer asks of the rooms of this process, and tells them. All synchronous."""
 
     def unsynced(self) -> Collection[Session]:
-        """Return the sessions of live rooms that have events the archive has not been told to have."""
+        """Return the sessions of live rooms that have something the archive has not been told to have."""
         ...
 
     def held(self, session: Session) -> Batch | None:
-        """Return those events from the room's memory; None if it does not hold them all."""
+        """Return that from the room's memory; None if there is nothing, or if it does not hold it all."""
         ...
 
     def is_degraded(self, session: Session) -> bool:
@@ -109,6 +111,8 @@ class Syncer:
         self._rooms = rooms
         self._wanted: set[Session] = set()
         self._ended: dict[Session, datetime] = {}
+        self._given: dict[Session, Mapping[str, Receipt]] = {}
+        """The read marks last archived of sessions: rooms keep theirs for the hot store, and show them again."""
         self._bell = trio.Event()
         self._round = _Round()
         self._busy = trio.Lock()
@@ -197,6 +201,7 @@ class Syncer:
             sessions |= set(self._rooms.unsynced())
             if self._hot.healthy:
                 sessions |= set(await self._hot.dirty())
+            self._given = {session: marks for session, marks in self._given.items() if session in sessions}
         todo = sorted(sessions)
         while todo:
             todo = await self._sync_some(todo)
@@ -206,25 +211,27 @@ class Syncer:
         batches: list[Batch] = []
         marks: list[tuple[Session, int]] = []
         again: list[Session] = []
-        events = done = 0
+        rows = done = 0
         for session in todo:
-            if events >= _BATCH_EVENTS:
+            if rows >= _BATCH_ROWS:
                 break
             done += 1
             batch, top = await self._read(session)
             if batch is None:
                 self._ended.pop(session, None)
                 continue
-            events += len(batch.events)
+            rows += len(batch.events) + len(batch.receipts)
             batches.append(batch)
             marks.append((session, batch.top))
             if batch.top < top:
                 again.append(session)
         self._messages += await self._write(batches)
         if self._hot.healthy:
-            await self._hot.mark_synced(marks)
+            await self._hot.mark_synced(marks, {batch.session: batch.receipts for batch in batches})
         for batch in batches:
             session = batch.session
+            if batch.receipts:
+                self._given[session] = batch.receipts
             self._rooms.note_synced(session, batch.top)
             # It may have ended meanwhile: then the next round tells.
             if session not in again and self._ended.get(session) == batch.ended:
@@ -234,16 +241,16 @@ class Syncer:
     async def _read(self, session: Session) -> tuple[Batch | None, int]:
         """Return what is to be archived of a session, None if nothing, and its top."""
         ended = self._ended.get(session)
-        if not self._hot.healthy or self._rooms.is_degraded(session):
-            held = self._rooms.held(session)
-        else:
-            found = await self._hot.unsynced(session, _BATCH_EVENTS)
+        if self._hot.healthy and not self._rooms.is_degraded(session):
+            found = await self._hot.unsynced(session, _BATCH_ROWS)
             if found is not None:
-                if not (found.events or ended or found.upto > found.synced):
+                if not (found.events or found.receipts or ended or found.upto > found.synced):
                     return None, found.top
-                return Batch(session, found.upto, found.events, ended), found.top
+                return Batch(session, found.upto, found.events, ended, found.receipts), found.top
             self._rooms.note_lost(session)
-            held = self._rooms.held(session)
+        held = self._rooms.held(session)
+        if held is not None and held.receipts and held.receipts == self._given.get(session):
+            held = msgspec.structs.replace(held, receipts={}) if held.events else None
         if held is not None:
             return msgspec.structs.replace(held, ended=ended), held.top
         # A clean session that has ended is nowhere any more; that it has is still to be told.
@@ -271,6 +278,10 @@ class Syncer:
             )  # fmt: skip
             if self._hot.healthy:
                 await self._hot.quarantine(batch.session, event.seq, str(refusal))
+        for user in batch.receipts:
+            logger.error(
+                "room %s: the archive refuses the read mark of %r: %s", batch.session.room, user, refusal
+            )
 
 
 class _Round:
@@ -282,13 +293,19 @@ class _Round:
 
 
 def _halve(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]] | None:
-    """Split batches in two, a single batch by its events. None if there is nothing to split."""
+    """Split batches in two, a single batch by what is in it. None if there is nothing to split."""
     if len(batches) > 1:
         middle = len(batches) // 2
         return batches[:middle], batches[middle:]
-    events = batches[0].events
-    if len(events) <= 1:
-        return None
-    middle = len(events) // 2
-    replace = msgspec.structs.replace
-    return [replace(batches[0], events=events[:middle])], [replace(batches[0], events=events[middle:])]
+    batch, replace = batches[0], msgspec.structs.replace
+    events, receipts = batch.events, [*batch.receipts.items()]
+    if events and receipts:
+        return [replace(batch, receipts={})], [replace(batch, events=())]
+    if len(events) > 1:
+        middle = len(events) // 2
+        return [replace(batch, events=events[:middle])], [replace(batch, events=events[middle:])]
+    if len(receipts) > 1:
+        middle = len(receipts) // 2
+        one, other = dict(receipts[:middle]), dict(receipts[middle:])
+        return [replace(batch, receipts=one)], [replace(batch, receipts=other)]
+    return None

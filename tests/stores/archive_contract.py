@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from trio_chat.message import Deleted, Edited, Message, Position, Posted, new_epoch
-from trio_chat.stores.base import Batch, Session
+from trio_chat.message import Deleted, Edited, Message, Position, Posted, Receipt, new_epoch
+from trio_chat.stores.base import OUTLIVING_RECEIPTS, Batch, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trio_chat.message import Event
     from trio_chat.stores.base import Archive, Archived
@@ -55,10 +55,21 @@ def deleted(seq: int, rev: int) -> Deleted:
     return Deleted(posted(seq, "", rev=rev).message, NOON + timedelta(hours=2, seconds=rev))
 
 
-def batch(where: Session, *events: Event, top: int | None = None, ended: datetime | None = None) -> Batch:
+def read(message_id: str = "m1", seconds: float = 0) -> Receipt:
+    """Make a read mark of so many seconds after noon."""
+    return Receipt(message_id, NOON + timedelta(seconds=seconds))
+
+
+def batch(
+    where: Session,
+    *events: Event,
+    top: int | None = None,
+    ended: datetime | None = None,
+    receipts: Mapping[str, Receipt] | None = None,
+) -> Batch:
     """Make a batch of one session."""
     highest = max((event.seq for event in events), default=0)
-    return Batch(where, highest if top is None else top, events, ended)
+    return Batch(where, highest if top is None else top, events, ended, receipts or {})
 
 
 def contents(page: Sequence[Archived]) -> list[str]:
@@ -222,6 +233,72 @@ class ArchiveContract:
 
         [archived] = await archive.page(where.room, None, 10)
         assert archived.message.metadata == metadata
+
+    async def test_read_marks_come_back(self, archive: Archive) -> None:
+        """They are the room's, written with events or without, and are no messages."""
+        where = session()
+
+        assert await archive.write([batch(where, posted(1), receipts={"ada": read("m1")})]) == 1
+        assert await archive.write([batch(where, top=1, receipts={"bob": read("m1", 1e-6)})]) == 0
+        assert await archive.receipts(where.room) == {"ada": read("m1"), "bob": read("m1", 1e-6)}
+        assert len(await archive.page(where.room, None, 10)) == 1
+
+    async def test_room_without_read_marks(self, archive: Archive) -> None:
+        """There are none of a room nobody read in."""
+        await archive.write([batch(session(), posted(1))])
+
+        assert await archive.receipts(session().room) == {}
+        assert await archive.receipts("nobody/here") == {}
+
+    @pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))), ids=str)
+    async def test_newest_read_mark_stays(self, archive: Archive, order: tuple[int, ...]) -> None:
+        """Whichever comes first, and whatever session it was made in: later ones replace earlier ones."""
+        for number in order:
+            where = session(hour=number % 2)
+            await archive.write([batch(where, top=1, receipts={"ada": read(f"m{number}", number)})])
+
+        assert await archive.receipts(session().room) == {"ada": read("m3", 3)}
+
+    async def test_read_marks_in_two_batches(self, archive: Archive) -> None:
+        """Batches of one write may be about the same user in the same room."""
+        receipts = [
+            {"ada": read("m2", 2), "bob": read("m1", 1)},
+            {"ada": read("m1", 1), "bob": read("m2", 2)},
+        ]
+        await archive.write([batch(session(hour=hour), top=1, receipts=receipts[hour]) for hour in range(2)])
+
+        assert await archive.receipts(session().room) == {"ada": read("m2", 2), "bob": read("m2", 2)}
+
+    async def test_replayed_read_mark_changes_nothing(self, archive: Archive) -> None:
+        """Of two marks of the same moment the first stays, so that a repetition cannot bring one back."""
+        where = session()
+        for message_id in ("m1", "m2", "m1"):
+            await archive.write([batch(where, top=2, receipts={"ada": read(message_id)})])
+
+        assert await archive.receipts(where.room) == {"ada": read("m1")}
+
+    async def test_read_marks_of_rooms_are_isolated(self, archive: Archive) -> None:
+        """A room sees its own, however alike the names are."""
+        rooms = ["a_b", "axb", "a", "a_b/", "A_B", "a:b", "a:b:c"]
+        await archive.write([batch(session(room), top=1, receipts={"ada": read(room)}) for room in rooms])
+
+        for room in rooms:
+            assert await archive.receipts(room) == {"ada": read(room)}
+
+    async def test_read_marks_are_kept_byte_for_byte(self, archive: Archive) -> None:
+        """Whatever users and ids hold, it comes back unchanged."""
+        receipts = {text[:128]: read(text[:128]) for text in HOSTILE}
+        await archive.write([batch(session(), top=1, receipts=receipts)])
+
+        assert await archive.receipts(session().room) == receipts
+
+    async def test_newest_read_marks_of_a_crowd(self, archive: Archive) -> None:
+        """A room that was read by very many does not hand them all to every session to come."""
+        receipts = {f"u{number}": read("m1", number) for number in range(OUTLIVING_RECEIPTS + 2)}
+        await archive.write([batch(session(), top=1, receipts=receipts)])
+        del receipts["u0"], receipts["u1"]
+
+        assert await archive.receipts(session().room) == receipts
 
     async def test_highest_top_is_kept(self, archive: Archive) -> None:
         """The archive knows how far each session has come, and nothing of others."""

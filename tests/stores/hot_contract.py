@@ -21,6 +21,7 @@ NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 ROOM = "team-42/general"
 OLDER, EPOCH, NEWER = (new_epoch(NOON + timedelta(hours=hours)) for hours in range(3))
 SESSION = Session(ROOM, EPOCH)
+EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)
 HOSTILE = ["a b", "*", "{x}", "a:b", "é…😀", "' OR 1=1", "-0", "e", "\\u0000", "1 2", "\u2028", "x" * 128]
 
 
@@ -429,12 +430,131 @@ class HotStoreContract:
         await hot.mark_synced([(SESSION, 1)])
         assert self.expires(hot, SESSION)
 
-        await written(hot, write(expect=1, receipts={"u": Receipt("m1", NOON)}))
+        await written(hot, write(expect=1, first=2))
         assert self.expires(hot, SESSION)
         assert await hot.dirty() == []
 
         await written(hot, posts(2, 2))
         assert not self.expires(hot, SESSION)
+
+    # Read marks.
+
+    async def test_read_mark_makes_a_session_dirty_until_it_is_archived(self, hot: HotStore) -> None:
+        """A session whose events are all archived is dirty, and does not expire, while a read mark is not."""
+        marks = {"u": Receipt("m1", NOON), "v": Receipt("m1", LATER)}
+        await written(hot, posts(1, 1))
+        await hot.mark_synced([(SESSION, 1)])
+        await written(hot, write(expect=1, receipts=marks))
+
+        assert await hot.dirty() == [SESSION]
+        assert not self.expires(hot, SESSION)
+        rest = await hot.unsynced(SESSION, 10)
+        assert rest is not None
+        assert (rest.synced, rest.upto, rest.events, rest.receipts) == (1, 1, (), marks)
+
+        await hot.mark_synced([(SESSION, 1)], {SESSION: marks})
+        assert await hot.dirty() == []
+        assert self.expires(hot, SESSION)
+        rest = await hot.unsynced(SESSION, 10)
+        assert rest is not None
+        assert rest.receipts == {}
+        stored = await hot.load(ROOM)
+        assert stored is not None
+        assert stored.receipts == marks
+
+    async def test_read_mark_that_changed_since_is_still_pending(self, hot: HotStore) -> None:
+        """Only what the archive was given is archived, and of that only what is still so."""
+        await written(hot, posts(1, 2, receipts={"u": Receipt("m1", NOON), "v": Receipt("m1", NOON)}))
+        rest = await hot.unsynced(SESSION, 10)
+        assert rest is not None
+        await written(hot, write(expect=2, receipts={"u": Receipt("m2", LATER), "w": Receipt("m2", NOON)}))
+
+        await hot.mark_synced([(SESSION, 2)], {SESSION: rest.receipts})
+
+        rest = await hot.unsynced(SESSION, 10)
+        assert rest is not None
+        assert rest.receipts == {"u": Receipt("m2", LATER), "w": Receipt("m2", NOON)}
+        assert await hot.dirty() == [SESSION]
+
+    async def test_archived_read_marks_that_are_unknown_are_ignored(self, hot: HotStore) -> None:
+        """Saying again what was archived, or of others, changes nothing."""
+        marks = {"u": Receipt("m1", NOON)}
+        await written(hot, posts(1, 1, receipts=marks))
+        for _ in range(2):
+            await hot.mark_synced([(SESSION, 1)], {SESSION: marks, Session("elsewhere", EPOCH): marks})
+
+        assert await hot.dirty() == []
+        assert await hot.load("elsewhere") is None
+
+    async def test_pieces_of_a_session_bring_all_its_read_marks(self, hot: HotStore) -> None:
+        """The limit is one of events."""
+        marks = {f"u{number}": Receipt("m1", NOON) for number in range(5)}
+        await written(hot, posts(1, 5, receipts=marks))
+
+        rest = await hot.unsynced(SESSION, 2)
+
+        assert rest is not None
+        assert (rest.upto, rest.receipts) == (2, marks)
+
+    async def test_carried_read_marks_are_not_pending(self, hot: HotStore) -> None:
+        """Marks of an earlier session are kept with the new one, and are nothing that the archive lacks."""
+        old, new = {"u": Receipt("x", EARLIER), "v": Receipt("x", EARLIER)}, {"u": Receipt("m1", NOON)}
+        await written(hot, posts(1, 1, receipts=new, carried=old))
+
+        stored, rest = await hot.load(ROOM), await hot.unsynced(SESSION, 10)
+
+        assert stored is not None
+        assert stored.receipts == old | new
+        assert rest is not None
+        assert rest.receipts == new
+
+    async def test_carried_read_marks_make_no_session_dirty(self, hot: HotStore) -> None:
+        """They expire with their session, or go when it ends."""
+        await written(hot, posts(1, 1, carried={"u": Receipt("x", EARLIER)}))
+        await hot.mark_synced([(SESSION, 1)])
+
+        assert await hot.dirty() == []
+        assert self.expires(hot, SESSION)
+
+    async def test_session_with_a_pending_read_mark_ends_and_stays(self, hot: HotStore) -> None:
+        """It is no longer current, and goes once the mark is archived."""
+        marks = {"u": Receipt("m1", NOON)}
+        await written(hot, posts(1, 1, receipts=marks))
+        await hot.mark_synced([(SESSION, 1)])
+
+        assert await hot.end(SESSION, 1, 0)
+        assert await hot.load(ROOM) is None
+        assert await hot.dirty() == [SESSION]
+        assert not self.expires(hot, SESSION)
+
+        await hot.mark_synced([(SESSION, 1)], {SESSION: marks})
+        assert await hot.unsynced(SESSION, 10) is None
+        assert await hot.dirty() == []
+
+    async def test_session_with_a_pending_read_mark_outlives_its_successor(self, hot: HotStore) -> None:
+        """A newer session removes only what is clean."""
+        marks = {"u": Receipt("m1", NOON)}
+        await written(hot, posts(1, 1, receipts=marks))
+        await hot.mark_synced([(SESSION, 1)])
+        await written(hot, posts(1, 1, session=Session(ROOM, NEWER)))
+
+        rest = await hot.unsynced(SESSION, 10)
+
+        assert rest is not None
+        assert rest.receipts == marks
+        assert set(await hot.dirty()) == {SESSION, Session(ROOM, NEWER)}
+
+    async def test_hostile_read_marks_can_be_archived(self, hot: HotStore) -> None:
+        """Whatever users and ids look like, what was archived is known again."""
+        marks = {text: Receipt(text, NOON + timedelta(microseconds=1)) for text in HOSTILE}
+        await written(hot, posts(1, 1, receipts=marks))
+        rest = await hot.unsynced(SESSION, 10)
+        assert rest is not None
+        assert rest.receipts == marks
+
+        await hot.mark_synced([(SESSION, 1)], {SESSION: rest.receipts})
+
+        assert await hot.dirty() == []
 
     # Ending.
 
@@ -540,6 +660,76 @@ class HotStoreContract:
 
         assert await seqs(hot) == [1, 3]
         assert self.set_aside(hot, ROOM) == 1
+
+    # Notes.
+
+    async def test_unknown_note(self, hot: HotStore) -> None:
+        """What nobody kept is not there, and can be discarded."""
+        await hot.discard("a")
+
+        assert await hot.kept("a") is None
+
+    async def test_notes_are_kept_byte_for_byte(self, hot: HotStore) -> None:
+        """Many at once, of any bytes, each under its own name."""
+        notes = {"a": bytes(range(256)), "A": b"", "a-b_1": b"\r\n$3\r\nfoo", "x" * 128: b"y" * 100_000}
+        await hot.keep({name: (note, 60.0) for name, note in notes.items()})
+
+        assert {name: await hot.kept(name) for name in notes} == notes
+
+    async def test_keeping_nothing(self, hot: HotStore) -> None:
+        """No notes are no trouble."""
+        await hot.keep({})
+
+    async def test_note_replaces_the_older_one(self, hot: HotStore) -> None:
+        """A name has one note, with the newer time."""
+        await hot.keep({"a": (b"old", 0.05), "b": (b"other", 60.0)})
+        await hot.keep({"a": (b"new", 60.0)})
+        await trio.sleep(0.1)
+
+        assert await hot.kept("a") == b"new"
+        assert await hot.kept("b") == b"other"
+
+    async def test_note_is_forgotten_in_time(self, hot: HotStore) -> None:
+        """Not before its time, and not after."""
+        await hot.keep({"a": (b"short", 0.05), "b": (b"long", 60.0)})
+        await trio.sleep(0.1)
+
+        assert await hot.kept("a") is None
+        assert await hot.kept("b") == b"long"
+
+    async def test_discarded_note(self, hot: HotStore) -> None:
+        """It is gone, and no other is."""
+        await hot.keep({"a": (b"1", 60.0), "b": (b"2", 60.0)})
+        await hot.discard("a")
+        await hot.discard("a")
+
+        assert await hot.kept("a") is None
+        assert await hot.kept("b") == b"2"
+
+    @pytest.mark.parametrize("name", ["", "x" * 129, "a b", "a:b", "a\n", "é", "*", "../a"])
+    async def test_names_of_notes_are_plain(self, hot: HotStore, name: str) -> None:
+        """A name that would need care is a mistake of the caller; nothing is kept."""
+        for call in (hot.keep({"good": (b"1", 60.0), name: (b"2", 60.0)}), hot.kept(name), hot.discard(name)):
+            with pytest.raises(ValueError, match="the name of a note"):
+                await call
+        assert await hot.kept("good") is None
+
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+    async def test_note_must_be_kept_for_some_time(self, hot: HotStore, seconds: float) -> None:
+        """A note that is to be forgotten at once is a mistake of the caller."""
+        with pytest.raises(ValueError, match="the time of a note"):
+            await hot.keep({"a": (b"1", seconds)})
+
+    async def test_notes_and_sessions_do_not_touch_each_other(self, hot: HotStore) -> None:
+        """A room may be called what a note is called."""
+        for room in ("note", "note:a", "a", "dirty"):
+            await written(hot, posts(1, 1, session=Session(room, EPOCH)))
+        await hot.keep(dict.fromkeys(("a", "note", "dirty", "now"), (b"1", 60.0)))
+        await hot.discard("dirty")
+
+        assert len(await hot.dirty()) == 4
+        assert await seqs(hot, "note:a") == [1]
+        assert await hot.kept("a") == b"1"
 
     # Side by side.
 

@@ -37,7 +37,7 @@ class TestHotContract(HotStoreContract):
     def expires(self, hot: HotStore, session: Session) -> bool:
         assert isinstance(hot, MemoryHotStore)
         top, synced = hot.sessions()[session]
-        return top <= synced
+        return top <= synced and not hot.pending(session)
 
     @override
     def set_aside(self, hot: HotStore, room: str) -> int:
@@ -112,11 +112,14 @@ async def test_lost_tail_is_not_trusted(hot: MemoryHotStore) -> None:
 async def test_store_that_lost_everything_is_empty(hot: MemoryHotStore) -> None:
     """A store that lost its data knows no session."""
     await hot.append(write(post(1)))
+    await hot.keep({"a": (b"1", 60.0)})
     hot.lose_everything()
 
     assert await hot.load(ROOM) is None
     assert await hot.dirty() == []
+    assert await hot.kept("a") is None
     assert hot.log(SESSION) == ()
+    assert hot.pending(SESSION) == {}
 
 
 async def test_clean_session_that_nobody_touches_is_gone_in_time(
@@ -132,6 +135,16 @@ async def test_clean_session_that_nobody_touches_is_gone_in_time(
 
     assert await hot.load(ROOM) is None
     assert await hot.load("other") is not None
+
+
+async def test_notes_that_are_over_take_no_room(autojump_clock: trio.testing.MockClock) -> None:
+    """However many are kept one after the other, those that are forgotten go with the next one."""
+    hot = MemoryHotStore()
+    for number in range(100):
+        await hot.keep({f"n{number}": (b"1", 1.0)})
+        await trio.sleep(0.5)
+
+    assert len(hot._notes) <= 2
 
 
 async def test_archive_refuses_what_it_is_told_to(archive: MemoryArchive) -> None:

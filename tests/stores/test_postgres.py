@@ -19,12 +19,12 @@ import trio
 import trio.testing
 
 from trio_chat.errors import Misconfigured, Unavailable
-from trio_chat.message import Position, Posted, epoch_started
+from trio_chat.message import Position, Posted, Receipt, epoch_started
 from trio_chat.stores.base import Refused
 from trio_chat.stores.embedded import EmbeddedPostgres
 from trio_chat.stores.postgres import _PAGE, PostgresArchive, newest_states, open_postgres_archive
 
-from .archive_contract import NOON, ArchiveContract, batch, contents, deleted, edited, posted, session
+from .archive_contract import NOON, ArchiveContract, batch, contents, deleted, edited, posted, read, session
 
 Psql = Callable[[str, str], str]
 
@@ -175,6 +175,39 @@ async def test_row_that_cannot_be_stored_is_refused(
     assert await archive.write([batch(where, posted(1))]) == 1
 
 
+@pytest.mark.parametrize(
+    "receipts",
+    [{"secret \x00": read()}, {"ada": read("secret \x00")}, {"ada": read("secret \ud800")}],
+    ids=["NUL in user", "NUL in id", "surrogate"],
+)
+async def test_read_mark_that_cannot_be_stored_is_refused(
+    archive: PostgresArchive, receipts: dict[str, Receipt]
+) -> None:
+    """Nothing of that write is stored, the archive stays well, and the error does not quote it."""
+    with pytest.raises(Refused) as caught:
+        await archive.write([batch(session(), posted(1), receipts={"bob": read()} | receipts)])
+
+    assert archive.healthy
+    assert "secret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert await archive.receipts(session().room) == {}
+    assert await archive.page(session().room, None, 10) == []
+
+
+async def test_writers_of_read_marks_do_not_wait_in_a_circle(archive: PostgresArchive) -> None:
+    """Rows go in by the order of their keys, whatever order the batches have."""
+    rooms = [batch(session(f"r{room}"), top=1, receipts={"ada": read(), "bob": read()}) for room in range(20)]
+    later = [
+        msgspec.structs.replace(one, receipts={"bob": read("m2", 1), "ada": read("m2", 1)})
+        for one in reversed(rooms)
+    ]
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for batches in (rooms, later, rooms[10:] + later):
+                nursery.start_soon(archive.write, batches)
+
+    assert await archive.receipts("r0") == {"ada": read("m2", 1), "bob": read("m2", 1)}
+
+
 async def test_refused_rows_leave_no_connection_behind(postgres_server: str) -> None:
     """With one connection in the pool, any number of refusals leaves it usable."""
     async with open_postgres_archive(postgres_server, connections=1) as archive:
@@ -211,10 +244,21 @@ async def test_several_may_migrate_at_once(postgres_server: str, psql: Psql) -> 
             for number in range(5):
                 nursery.start_soon(use, number)
 
-    assert (
-        psql(postgres_server, "select number, name from trio_chat_migrations")
-        == "1|0001_sessions_and_messages.sql"
-    )
+    applied = psql(postgres_server, "select number, name from trio_chat_migrations order by number")
+    assert applied == "1|0001_sessions_and_messages.sql\n2|0002_receipts.sql"
+
+
+async def test_older_schema_is_brought_up_to_date(
+    archive: PostgresArchive, postgres_server: str, psql: Psql
+) -> None:
+    """A database of the version before gets what is new, and keeps what it has."""
+    await archive.write([batch(session(), posted(1))])
+    psql(postgres_server, "drop table receipts; delete from trio_chat_migrations where number > 1")
+    async with open_postgres_archive(postgres_server) as newer:
+        await newer.write([batch(session(), top=1, receipts={"ada": read()})])
+
+        assert await newer.receipts(session().room) == {"ada": read()}
+        assert len(await newer.page(session().room, None, 10)) == 1
 
 
 async def test_newer_schema_is_refused(archive: PostgresArchive, postgres_server: str, psql: Psql) -> None:
@@ -244,11 +288,11 @@ async def test_role_that_may_not_migrate_can_use_a_migrated_schema(
     await archive.probe()
     psql(
         postgres_server,
-        "create role clerk login; grant select, insert, update on messages, sessions, trio_chat_migrations to clerk",
+        "create role clerk login; grant select, insert, update on all tables in schema public to clerk",
     )
     try:
         async with open_postgres_archive(postgres_server.replace("postgres@", "clerk@")) as theirs:
-            assert await theirs.write([batch(session(), posted(1))]) == 1
+            assert await theirs.write([batch(session(), posted(1), receipts={"ada": read()})]) == 1
     finally:
         psql(postgres_server, "drop owned by clerk; drop role clerk")
 

@@ -42,7 +42,7 @@ from .hot_contract import (
     written,
 )
 
-KINDS = ["now", "meta", "log", "keys", "read", "dirty", "quarantine"]
+KINDS = ["now", "meta", "log", "keys", "read", "pending", "dirty", "quarantine"]
 OTHER = Session("other", EPOCH)
 
 
@@ -104,8 +104,9 @@ class TestContract(HotStoreContract):
 
 async def test_layout(hot: RedisHotStore, keys: Keys) -> None:
     """The keys are where the documentation says, and hold what it says."""
+    receipts, carried = {"u": Receipt("m1", NOON)}, {"v": Receipt("x", NOON)}
     await written(
-        hot, write(post(1), keys=(("m1", 1),), receipts={"u": Receipt("m1", NOON)}, floor=7, token="t")
+        hot, write(post(1), keys=(("m1", 1),), receipts=receipts, carried=carried, floor=7, token="t")
     )
     room = f"{keys.prefix}:{{{ROOM}}}"
 
@@ -113,7 +114,7 @@ async def test_layout(hot: RedisHotStore, keys: Keys) -> None:
         [
             f"{keys.prefix}:dirty",
             f"{room}:now",
-            *(f"{room}:{kind}:{EPOCH}" for kind in ("meta", "log", "keys", "read")),
+            *(f"{room}:{kind}:{EPOCH}" for kind in ("meta", "log", "keys", "read", "pending")),
         ]
     )
     assert keys.console("GET", keys["now"]) == EPOCH.encode()
@@ -130,8 +131,39 @@ async def test_layout(hot: RedisHotStore, keys: Keys) -> None:
     }
     assert keys.console("XRANGE", keys["log"], "-", "+") == [[b"1-0", [b"e", msgspec.json.encode(post(1))]]]
     assert keys.console("LRANGE", keys["keys"], 0, -1) == [b"1 m1"]
-    assert keys.console("HGETALL", keys["read"]) == [b"u", msgspec.json.encode(Receipt("m1", NOON))]
+    pending = [b"u", msgspec.json.encode(Receipt("m1", NOON))]
+    read = [b"v", msgspec.json.encode(Receipt("x", NOON))]
+    assert keys.console("HGETALL", keys["pending"]) == pending
+    assert sorted(keys.console("HGETALL", keys["read"])) == sorted(read + pending)
     assert keys.console("ZRANGE", keys["dirty"], 0, -1) == [f"{ROOM} {EPOCH}".encode()]
+
+
+async def test_layout_of_notes(hot: RedisHotStore, keys: Keys) -> None:
+    """A note is a key that expires by itself."""
+    await hot.keep({"a": (b"1", 60.0), "b": (b"2", 0.0001)})
+
+    assert f"{keys.prefix}:note:a" in keys.console.keys(f"{keys.prefix}*")
+    assert keys.console("GET", f"{keys.prefix}:note:a") == b"1"
+    assert 50_000 < keys.console("PTTL", f"{keys.prefix}:note:a") <= 60_000
+
+
+async def test_note_of_the_wrong_type_is_none(hot: RedisHotStore, keys: Keys) -> None:
+    """What a stranger put in its place can be replaced, or discarded."""
+    keys.console("RPUSH", f"{keys.prefix}:note:a", "junk")
+    assert await hot.kept("a") is None
+    await hot.keep({"a": (b"1", 60.0)})
+
+    assert await hot.kept("a") == b"1"
+
+
+async def test_note_on_a_full_server_is_unavailable(own_valkey: EmbeddedValkey, own_console: Console) -> None:
+    """A note that was not kept is an error; it can still be discarded."""
+    async with open_redis(own_valkey.url) as hot:
+        own_console("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(Unavailable, match="OOM"):
+            await hot.keep({"a": (b"1", 60.0)})
+
+        await hot.discard("a")
 
 
 async def test_large_seqs(hot: RedisHotStore, keys: Keys) -> None:
@@ -170,12 +202,13 @@ async def test_clean_session_expires(valkey_process: EmbeddedValkey, keys: Keys)
 
 async def test_nothing_is_left_of_rooms_that_ended_clean(hot: RedisHotStore, keys: Keys) -> None:
     """An idle room costs nothing."""
-    full = partial(write, post(1), keys=(("k", 1),), receipts={"u": Receipt("m1", NOON)})
+    receipts, newer = {"u": Receipt("m1", NOON)}, Session(ROOM, NEWER)
+    full = partial(write, post(1), keys=(("k", 1),), receipts=receipts, carried={"v": Receipt("x", NOON)})
     await written(hot, full())
     await hot.end(SESSION, 1, 0)
-    await written(hot, full(session=Session(ROOM, NEWER)))
-    await hot.mark_synced([(SESSION, 1), (Session(ROOM, NEWER), 1)])
-    await hot.end(Session(ROOM, NEWER), 1, 0)
+    await written(hot, full(session=newer))
+    await hot.mark_synced([(SESSION, 1), (newer, 1)], {SESSION: receipts, newer: receipts})
+    await hot.end(newer, 1, 0)
 
     assert keys.console.keys(f"{keys.prefix}*") == []
 
@@ -373,7 +406,7 @@ async def test_every_call_survives_a_key_of_the_wrong_type(hot: RedisHotStore, k
         assert await seqs(hot, "other") == [1, 2]
 
 
-@pytest.mark.parametrize("kind", ["log", "keys", "read", "dirty"])
+@pytest.mark.parametrize("kind", ["log", "keys", "read", "pending", "dirty"])
 async def test_append_stops_before_its_first_write(hot: RedisHotStore, keys: Keys, kind: str) -> None:
     """An append that meets a key of the wrong type has written nothing, so it can be made again."""
     await written(hot, posts(1, 2))
@@ -386,6 +419,37 @@ async def test_append_stops_before_its_first_write(hot: RedisHotStore, keys: Key
     assert stored.events[-1] == post(3)
     assert (stored.top, stored.keys, stored.receipts) == (3, {"m3": 3}, {"u": Receipt("m3", NOON)})
     assert await hot.dirty() == [SESSION]
+
+
+async def test_new_session_stops_before_its_first_write_too(hot: RedisHotStore, keys: Keys) -> None:
+    """It opens whatever somebody did to the one before it, which is then as dirty as its numbers say."""
+    await written(hot, posts(1, 2))
+    spoil(keys, "pending")
+    newer = Session(ROOM, NEWER)
+    await written(hot, posts(1, 1, session=newer))
+
+    assert set(await hot.dirty()) == {SESSION, newer}
+    assert await seqs(hot) == [1]
+
+
+async def test_unreadable_pending_receipts_go(hot: RedisHotStore, keys: Keys) -> None:
+    """What nobody could ever say is archived does not keep a session dirty for ever."""
+    await written(hot, posts(1, 1, receipts={"u": Receipt("m1", NOON)}))
+    for user, text in (
+        ("a", "junk"),
+        ("b", '{"lastReadMessageId":"m","timestamp":"2025-01-01T00:00:00"}'),
+        ("c", '{"lastReadMessageId": "m", "timestamp": "2025-01-01T00:00:00+00:00"}'),
+        (b"\xff", msgspec.json.encode(Receipt("m1", NOON))),
+    ):
+        keys.console("HSET", keys["pending"], user, text)
+
+    rest = await hot.unsynced(SESSION, 10)
+
+    assert rest is not None
+    assert rest.receipts["u"] == Receipt("m1", NOON)
+    await hot.mark_synced([(SESSION, 1)], {SESSION: rest.receipts})
+    assert await hot.dirty() == []
+    assert not keys.console("EXISTS", keys["pending"])
 
 
 async def test_lost_list_of_dirty_sessions_is_found_again(hot: RedisHotStore, keys: Keys) -> None:
@@ -633,8 +697,9 @@ async def test_deleted_keys_are_written_anew(hot: RedisHotStore, keys: Keys, kin
 
 async def test_clean_session_reopened_from_its_ruins_never_expires(hot: RedisHotStore, keys: Keys) -> None:
     """Keys that were to expire do not while the archive lacks something, whatever was deleted between."""
-    await written(hot, posts(1, 3, keys=(("m1", 1),), receipts={"u": Receipt("m1", NOON)}))
-    await hot.mark_synced([(SESSION, 3)])
+    receipts = {"u": Receipt("m1", NOON)}
+    await written(hot, posts(1, 3, keys=(("m1", 1),), receipts=receipts))
+    await hot.mark_synced([(SESSION, 3)], {SESSION: receipts})
     keys.console("DEL", keys["meta"])
     await written(hot, posts(1, 4, expect=0))
 
@@ -733,9 +798,15 @@ async def test_full_server_writes_nothing_half(own_valkey: EmbeddedValkey, own_c
     async with open_redis(own_valkey.url) as hot:
         await written(hot, posts(1, 3), posts(1, 1, session=OTHER))
         await hot.mark_synced([(OTHER, 1)])
+        marked = partial(write, session=OTHER, expect=1)
         own_console("CONFIG", "SET", "maxmemory", 1)
         before = dump(own_console)
-        for append in (posts(4, 4), posts(1, 1, session=Session("other", NEWER)), write(expect=3, token="t")):
+        for append in (
+            posts(4, 4),
+            posts(1, 1, session=Session("other", NEWER)),
+            write(expect=3, token="t"),
+            marked(receipts={"u": Receipt("m1", NOON)}),
+        ):
             with pytest.raises(Unavailable, match="OOM"):
                 await hot.append(append)
 
@@ -745,15 +816,15 @@ async def test_full_server_writes_nothing_half(own_valkey: EmbeddedValkey, own_c
 
 async def test_full_server_can_be_emptied(own_valkey: EmbeddedValkey, own_console: Console) -> None:
     """Marking, setting aside and ending free memory, so they work when there is none."""
+    receipts = {"u": Receipt("m1", NOON)}
     async with open_redis(own_valkey.url) as hot:
-        await written(
-            hot, posts(1, 3, first=3), posts(1, 2, session=OTHER), posts(1, 1, session=Session(ROOM, NEWER))
-        )
+        await written(hot, posts(1, 3, first=3, receipts=receipts), posts(1, 2, session=OTHER))
+        await written(hot, posts(1, 1, session=Session(ROOM, NEWER)))
         own_console("CONFIG", "SET", "maxmemory", 1)
         rest = await hot.unsynced(SESSION, 10)
         assert rest is not None
         await hot.mark_synced([(SESSION, 2), (OTHER, 2)])
-        await hot.mark_synced([(SESSION, 3)])
+        await hot.mark_synced([(SESSION, 3)], {SESSION: receipts})
         assert await hot.end(OTHER, 2, 0)
         assert await hot.end(Session(ROOM, NEWER), 1, 0)
 

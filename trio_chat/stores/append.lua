@@ -2,17 +2,18 @@
 --
 -- ARGV: 1 room, 2 epoch, 3 the room's part of all key names, 4 expect, 5 top, 6 first, 7 floor, 8 token,
 --   9 incarnation, 10 how many ids to remember, 11 ms a clean session lives,
---   12 number of events, 13 of superseded seqs, 14 of ids, 15 of receipts; then these:
---   seq, entry ...; seq ...; "<seq> <id>" ...; user, receipt ...
+--   12 number of events, 13 of superseded seqs, 14 of ids, 15 of receipts that are carried; then these:
+--   seq, entry ...; seq ...; "<seq> <id>" ...; user, receipt ...; and the receipts that changed: user, receipt ...
 --
 -- Returns nil if it was written; else {epoch or '', top, token} of what stands in the way.
 
 local base, expect, top, first = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local events, superseded, ids, receipts = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
+local events, superseded, ids, carried = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 local events_at = 16
 local superseded_at = events_at + 2 * events
 local ids_at = superseded_at + superseded
-local receipts_at = ids_at + ids
+local carried_at = ids_at + ids
+local receipts_at = carried_at + 2 * carried
 
 -- 1. What is there? A current session without meta is none.
 local current = redis.call('GET', NOW)
@@ -41,14 +42,18 @@ local logged = redis.call('XLEN', LOG)
 if ids > 0 then
   redis.call('LLEN', IDS)
 end
-if receipts > 0 then
+if #ARGV >= carried_at then
   redis.call('HLEN', READ)
 end
+local pending = redis.call('HLEN', PENDING)
+local was_clean = before and before.top <= before.synced and pending == 0
+local leaves_dirty = opening and current and is_dirty(there, base .. ':pending:' .. current)
 
 -- 4. The session becomes current, and dirty before anything else.
 local synced = before and before.synced or 0
 local time = digits(now_ms())
-if top > synced then
+local dirty = top > synced or pending > 0 or #ARGV >= receipts_at
+if dirty then
   remember_dirty(MEMBER, time)
 end
 redis.call('HSET', META, 'top', digits(top), 'synced', digits(synced), 'first', ARGV[6], 'floor', ARGV[7],
@@ -58,10 +63,10 @@ if opening then
 end
 if opening and current then
   -- It ends the one that was. A dirty one stays until the archive has it.
-  if there.top > there.synced then
+  if leaves_dirty then
     remember_dirty(ROOM .. ' ' .. current, time)
   else
-    for _, name in ipairs({'meta', 'log', 'keys', 'read'}) do
+    for _, name in ipairs({'meta', 'log', 'keys', 'read', 'pending'}) do
       redis.call('DEL', base .. ':' .. name .. ':' .. current)
     end
   end
@@ -121,22 +126,23 @@ trim(first, synced)
 
 -- 7. What belongs to the session beside its log.
 local remembered = 0
-for i = ids_at, receipts_at - 1 do
+for i = ids_at, carried_at - 1 do
   remembered = redis.call('RPUSH', IDS, ARGV[i])
 end
 if remembered > tonumber(ARGV[10]) then
   redis.call('LTRIM', IDS, -tonumber(ARGV[10]), -1)
 end
-for i = receipts_at, #ARGV, 2 do
+for i = carried_at, #ARGV, 2 do
   redis.call('HSET', READ, ARGV[i], ARGV[i + 1])
+end
+for i = receipts_at, #ARGV, 2 do
+  redis.call('HSET', PENDING, ARGV[i], ARGV[i + 1])
 end
 
 -- 8. A dirty session never expires; a clean one does, from now on.
-if top <= synced then
+if not dirty then
   expire_in(ARGV[11])
-elseif opening or before.top <= before.synced then
-  for i = 1, 5 do
-    redis.call('PERSIST', KEYS[i])
-  end
+elseif opening or was_clean then
+  never_expire()
 end
 return false

@@ -12,6 +12,7 @@ Rules that hold for every method of both:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
@@ -23,6 +24,32 @@ from trio_chat.message import Event, Message, Position, Receipt
 
 Durability = Literal["memory", "redis", "archive"]
 """The ladder each acknowledged event climbs: in this process, in the hot store, in the archive."""
+
+OUTLIVING_RECEIPTS = 1000
+"""How many of a room's read marks outlive their session: the newest."""
+
+_NOTE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def check_note(name: str, seconds: float = 1.0) -> None:
+    """Raise `ValueError` unless a note can have this name, and be kept for so long."""
+    if _NOTE.fullmatch(name) is None:
+        raise ValueError("the name of a note: expected 1-128 characters of A-Z a-z 0-9 _ -")
+    if not seconds > 0:
+        raise ValueError("the time of a note: expected seconds, more than 0")
+
+
+def newer(new: Receipt, old: Receipt | None) -> bool:
+    """Whether a read mark takes the place of another. Of two of the same moment the first stays."""
+    return old is None or old.timestamp < new.timestamp
+
+
+def newest(receipts: Mapping[str, Receipt]) -> dict[str, Receipt]:
+    """Return those of a room's read marks that outlive their session."""
+    if len(receipts) <= OUTLIVING_RECEIPTS:
+        return dict(receipts)
+    by_time = sorted(receipts.items(), key=lambda one: one[1].timestamp)
+    return dict(by_time[-OUTLIVING_RECEIPTS:])
 
 
 class Session(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -77,7 +104,8 @@ class Append(msgspec.Struct, frozen=True):
         superseded: seqs whose entries are no longer needed; unknown ones are ignored.
         keys: ids that clients chose for posted messages, with the seq each got. The store remembers the newest
             ten windows of them (`remember`).
-        receipts: read marks that changed, by user.
+        receipts: read marks that changed, by user. They are *pending* until the archive has them.
+        carried: read marks of earlier sessions, by user, which the archive has or gets from there. Not pending.
         token: names this very write. A `Conflict` carries the token of the last write that succeeded, so
             that a writer whose answer was lost can tell that its write had arrived.
         remember: how many keys to keep.
@@ -92,6 +120,7 @@ class Append(msgspec.Struct, frozen=True):
     superseded: tuple[int, ...] = ()
     keys: tuple[tuple[str, int], ...] = ()
     receipts: Mapping[str, Receipt] = {}
+    carried: Mapping[str, Receipt] = {}
     token: str = ""
     remember: int = 10_000
 
@@ -120,6 +149,7 @@ class Unsynced(msgspec.Struct, frozen=True):
         top: the session's top; equals `upto` if this is all.
         events: in order of seq, without superseded ones.
         unreadable: how many entries could not be read; they are quarantined.
+        receipts: the pending read marks, by user; all of them, whatever the limit.
     """
 
     session: Session
@@ -128,6 +158,7 @@ class Unsynced(msgspec.Struct, frozen=True):
     top: int
     events: tuple[Event, ...]
     unreadable: int = 0
+    receipts: Mapping[str, Receipt] = {}
 
 
 class HotStore(Protocol):
@@ -156,7 +187,8 @@ class HotStore(Protocol):
         """Compare and append: if the session is current and its top is `write.expect`, write everything.
 
         Afterwards the log is trimmed: entries below ``min(write.first, synced + 1)`` go, none above it. The
-        session is *dirty* from now on if `write.top` is above `synced`, and a dirty one never expires.
+        session is *dirty* from now on if `write.top` is above `synced` or a read mark is pending, and a dirty one
+        never expires.
 
         Returns:
             None if it was written, else what stands in the way.
@@ -164,15 +196,23 @@ class HotStore(Protocol):
         ...
 
     async def dirty(self) -> list[Session]:
-        """Return every session, current or ended, that may have events the archive does not have."""
+        """Return every session, current or ended, that may have something the archive does not have."""
         ...
 
     async def unsynced(self, session: Session, limit: int) -> Unsynced | None:
-        """Return up to `limit` entries above the session's mark, oldest first; None if there is no such session."""
+        """Return what the archive lacks of a session: up to `limit` entries above its mark, and pending read marks.
+
+        None if there is no such session.
+        """
         ...
 
-    async def mark_synced(self, marks: Sequence[tuple[Session, int]]) -> None:
+    async def mark_synced(
+        self, marks: Sequence[tuple[Session, int]], receipts: Mapping[Session, Mapping[str, Receipt]] = {}
+    ) -> None:
         """Raise each session's mark to the given seq (never lower it), and trim what may now be trimmed.
+
+        `receipts` are the read marks that were archived of these sessions. Each is no longer pending, unless it has
+        changed since.
 
         An ended session that has become clean is removed. A current one gets a safety net: it expires by itself
         if nobody touches it for the session's expiry and a grace. Unknown sessions are ignored.
@@ -194,6 +234,25 @@ class HotStore(Protocol):
         """Set an entry aside that the archive refuses: out of the log, into a bounded list for a person to look at."""
         ...
 
+    async def keep(self, notes: Mapping[str, tuple[bytes, float]]) -> None:
+        """Remember bytes under a name, for so many seconds, longer than this process lives. Many in one round trip.
+
+        A note replaces the one of its name. Notes belong to no room, and nothing depends on them: what is remembered
+        here may also be forgotten early.
+
+        Raises:
+            ValueError: a name is not 1-128 characters of A-Z a-z 0-9 _ -, or its time is not above 0.
+        """
+        ...
+
+    async def kept(self, name: str) -> bytes | None:
+        """Return what is remembered under a name, or None. Raises `ValueError` as `keep`."""
+        ...
+
+    async def discard(self, name: str) -> None:
+        """Forget what is remembered under a name, if anything. Raises `ValueError` as `keep`."""
+        ...
+
     async def probe(self) -> None:
         """Make one round trip. Raises `Unavailable` or `Misconfigured`."""
         ...
@@ -207,12 +266,14 @@ class Batch(msgspec.Struct, frozen=True):
         top: the session's highest seq so far.
         events: any subset of its events, in order; may be empty.
         ended: when the session ended, if it has.
+        receipts: read marks, by user; may be all there is in a batch.
     """
 
     session: Session
     top: int
     events: tuple[Event, ...]
     ended: datetime | None = None
+    receipts: Mapping[str, Receipt] = {}
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -235,7 +296,10 @@ class Archive(Protocol):
         ...
 
     async def write(self, batches: Sequence[Batch]) -> int:
-        """Store all batches in one transaction; of two states of a message the one with the higher `rev` stays.
+        """Store all batches in one transaction.
+
+        Of two states of a message the one with the higher `rev` stays, of two read marks of a user in a room the one
+        with the later timestamp.
 
         Returns:
             How many messages were new or changed.
@@ -251,6 +315,10 @@ class Archive(Protocol):
 
         `before` itself is excluded. None means from the newest on.
         """
+        ...
+
+    async def receipts(self, room: str) -> Mapping[str, Receipt]:
+        """Return the room's newest `OUTLIVING_RECEIPTS` read marks, by user, whatever session they were made in."""
         ...
 
     async def top(self, session: Session) -> int:

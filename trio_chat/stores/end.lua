@@ -16,9 +16,10 @@ local active = whole(redis.call('HGET', META, 'active')) or 0
 if session.top ~= tonumber(ARGV[3]) or now_ms() - active < tonumber(ARGV[4]) then
   return 0
 end
+local dirty = is_dirty(session, PENDING)
 
 redis.call('DEL', NOW)
-if session.top > session.synced then
+if dirty then
   remember_dirty(MEMBER)
 else
   remove_session()

@@ -6,8 +6,9 @@
 --   3 log         stream       one entry an event, id <seq>-0, one field "e"
 --   4 keys        list         "<seq> <id>" of ids that clients chose, oldest first
 --   5 read        hash         user -> receipt
---   6 dirty       sorted set   "<room> <epoch>" of every session that may be dirty, by when it became so
---   7 quarantine  list         entries set aside
+--   6 pending     hash         user -> receipt that the archive lacks
+--   7 dirty       sorted set   "<room> <epoch>" of every session that may be dirty, by when it became so
+--   8 quarantine  list         entries set aside
 -- and its first two arguments are the room and the epoch.
 --
 -- Rules of all scripts:
@@ -18,7 +19,8 @@
 --   * Out of memory, the server refuses a script at its first write, and only if that write may need memory.
 --     So append.lua begins with one that does, and the scripts that free memory with one that does not.
 
-local NOW, META, LOG, IDS, READ, DIRTY, QUARANTINE = unpack(KEYS)
+local NOW, META, LOG, IDS, READ, PENDING, DIRTY, QUARANTINE = unpack(KEYS)
+local OWN = 6 -- of these keys are the room's and the session's, and live as long
 local ROOM, EPOCH = ARGV[1], ARGV[2]
 local MEMBER = ROOM .. ' ' .. EPOCH
 
@@ -57,6 +59,11 @@ local function read_session()
   return meta
 end
 
+-- Whether the archive lacks something of a session, given its meta and its key of pending receipts.
+local function is_dirty(meta, pending)
+  return redis.call('HLEN', pending) > 0 or meta.top > meta.synced
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -78,13 +85,20 @@ end
 
 -- The safety net of a clean session: it goes by itself if nobody touches it.
 local function expire_in(ms)
-  for i = 1, 5 do
+  for i = 1, OWN do
     redis.call('PEXPIRE', KEYS[i], ms)
+  end
+end
+
+-- A dirty session has none.
+local function never_expire()
+  for i = 1, OWN do
+    redis.call('PERSIST', KEYS[i])
   end
 end
 
 -- The archive has all of it and nobody uses it.
 local function remove_session()
-  redis.call('DEL', META, LOG, IDS, READ)
+  redis.call('DEL', META, LOG, IDS, READ, PENDING)
   redis.call('ZREM', DIRTY, MEMBER)
 end

@@ -25,6 +25,9 @@ from trio_chat.stores.base import (
     Session,
     Stored,
     Unsynced,
+    check_note,
+    newer,
+    newest,
 )
 
 if TYPE_CHECKING:
@@ -101,10 +104,11 @@ class _Kept:
         self.log: dict[int, Event] = {}
         self.keys: dict[str, int] = {}
         self.receipts: dict[str, Receipt] = {}
+        self.pending: dict[str, Receipt] = {}
 
     @property
     def clean(self) -> bool:
-        return self.top <= self.synced
+        return self.top <= self.synced and not self.pending
 
     def add(self, write: Append, now: float) -> None:
         self.top, self.first, self.floor = write.top, write.first, write.floor
@@ -115,7 +119,16 @@ class _Kept:
         self.keys.update(write.keys)
         for _ in range(len(self.keys) - write.remember):
             del self.keys[next(iter(self.keys))]
+        self.receipts.update(write.carried)
         self.receipts.update(write.receipts)
+        self.pending.update(write.receipts)
+        self.trim()
+
+    def mark(self, seq: int, archived: Mapping[str, Receipt]) -> None:
+        self.synced = max(self.synced, min(seq, self.top))
+        for user, receipt in archived.items():
+            if self.pending.get(user) == receipt:
+                del self.pending[user]
         self.trim()
 
     def trim(self) -> None:
@@ -150,16 +163,19 @@ class MemoryHotStore(_Memory):
         self._current: dict[str, str] = {}
         self._sessions: dict[Session, _Kept] = {}
         self._trusted: set[Session] = set()
+        self._notes: dict[str, tuple[bytes, float]] = {}
+        """Each with the time at which it is forgotten."""
 
     @override
     def __repr__(self) -> str:
         return f"<MemoryHotStore sessions={len(self._sessions)} healthy={self.healthy}>"
 
     def lose_everything(self) -> None:
-        """Forget all sessions, as a server does that restarts without its data."""
+        """Forget everything, as a server does that restarts without its data."""
         self._current.clear()
         self._sessions.clear()
         self._trusted.clear()
+        self._notes.clear()
 
     def lose_tail(self, room: str, count: int) -> None:
         """Forget the last `count` events of a room, as a server does that restarts from an older state."""
@@ -262,16 +278,17 @@ class MemoryHotStore(_Memory):
         above = sorted(seq for seq in kept.log if seq > kept.synced)
         events = tuple(kept.log[seq] for seq in above[:limit])
         upto = events[-1].seq if len(above) > limit else kept.top
-        return Unsynced(kept.session, kept.synced, upto, kept.top, events)
+        return Unsynced(kept.session, kept.synced, upto, kept.top, events, receipts=dict(kept.pending))
 
-    async def mark_synced(self, marks: Sequence[tuple[Session, int]]) -> None:
+    async def mark_synced(
+        self, marks: Sequence[tuple[Session, int]], receipts: Mapping[Session, Mapping[str, Receipt]] = {}
+    ) -> None:
         """See `HotStore.mark_synced`."""
         async with self._call("mark_synced"):
             for session, seq in marks:
                 if (kept := self._live(session)) is None:
                     continue
-                kept.synced = max(kept.synced, min(seq, kept.top))
-                kept.trim()
+                kept.mark(seq, receipts.get(session, {}))
                 if kept.clean and self._current.get(session.room) != session.epoch:
                     del self._sessions[session]
 
@@ -291,9 +308,36 @@ class MemoryHotStore(_Memory):
             if (kept := self._sessions.get(session)) is not None and kept.log.pop(seq, None) is not None:
                 self.quarantined.append((session, seq, why))
 
+    async def keep(self, notes: Mapping[str, tuple[bytes, float]]) -> None:
+        """See `HotStore.keep`."""
+        for name, (_, seconds) in notes.items():
+            check_note(name, seconds)
+        async with self._call("keep"):
+            now = self._clock()
+            self._notes = {name: note for name, note in self._notes.items() if note[1] > now}
+            self._notes.update((name, (note, now + seconds)) for name, (note, seconds) in notes.items())
+
+    async def kept(self, name: str) -> bytes | None:
+        """See `HotStore.kept`."""
+        check_note(name)
+        async with self._call("kept"):
+            note, until = self._notes.get(name, (b"", 0.0))
+            return note if until > self._clock() else None
+
+    async def discard(self, name: str) -> None:
+        """See `HotStore.discard`."""
+        check_note(name)
+        async with self._call("discard"):
+            self._notes.pop(name, None)
+
     def sessions(self) -> Mapping[Session, tuple[int, int]]:
         """Return every session kept, with its top and its mark. For tests and checkers."""
         return {session: (kept.top, kept.synced) for session, kept in self._sessions.items()}
+
+    def pending(self, session: Session) -> Mapping[str, Receipt]:
+        """Return the read marks of a session that the archive lacks. For tests and checkers."""
+        kept = self._sessions.get(session)
+        return dict(kept.pending) if kept else {}
 
     def log(self, session: Session) -> tuple[Event, ...]:
         """Return the entries kept of a session. For tests and checkers."""
@@ -312,6 +356,7 @@ class MemoryArchive(_Memory):
         self.sessions: dict[Session, Batch] = {}
         """Each session's highest top and its end; the batches hold no events."""
         self._rows: dict[Session, dict[int, Event]] = {}
+        self._receipts: dict[str, dict[str, Receipt]] = {}
 
     @override
     def __repr__(self) -> str:
@@ -340,6 +385,8 @@ class MemoryArchive(_Memory):
             if seq not in rows or rows[seq].seq < event.seq:
                 changed.add(seq)
                 rows[seq] = event
+        marks = self._receipts.setdefault(batch.session.room, {})
+        marks.update((user, mark) for user, mark in batch.receipts.items() if newer(mark, marks.get(user)))
         return len(changed)
 
     async def page(self, room: str, before: Position | None, limit: int) -> list[Archived]:
@@ -356,11 +403,20 @@ class MemoryArchive(_Memory):
             found = [one for one in found if (one.epoch, one.message.seq) < (before.epoch, before.seq)]
         return found[max(len(found) - limit, 0) :]
 
+    async def receipts(self, room: str) -> Mapping[str, Receipt]:
+        """See `Archive.receipts`."""
+        async with self._call("receipts"):
+            return newest(self._receipts.get(room, {}))
+
     async def top(self, session: Session) -> int:
         """See `Archive.top`."""
         async with self._call("top"):
             known = self.sessions.get(session)
         return known.top if known is not None else 0
+
+    def marks(self, room: str) -> Mapping[str, Receipt]:
+        """Return all read marks archived of a room, by user. For tests and checkers."""
+        return dict(self._receipts.get(room, {}))
 
     def rows(self, session: Session) -> Mapping[int, Event]:
         """Return the latest event of each message archived of a session, by its seq. For tests and checkers."""

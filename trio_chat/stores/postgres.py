@@ -21,8 +21,8 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import Misconfigured, TrioChatError, Unavailable
-from trio_chat.message import MAX_INTEGER, Deleted, Edited, Message, Position, epoch_started
-from trio_chat.stores.base import Archived, Refused, Session
+from trio_chat.message import MAX_INTEGER, Deleted, Edited, Message, Position, Receipt, epoch_started
+from trio_chat.stores.base import OUTLIVING_RECEIPTS, Archived, Refused, Session, newer
 from trio_chat.stores.bridge import Bridge, open_bridge
 from trio_chat.stores.migrations import migrate
 
@@ -165,6 +165,15 @@ class PostgresArchive:
         self._pages += 1
         return [_archived(record) for record in reversed(records)]
 
+    async def receipts(self, room: str) -> dict[str, Receipt]:
+        """Return the room's newest read marks; see `Archive.receipts`."""
+
+        async def read(connection: _Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(_RECEIPTS, room, OUTLIVING_RECEIPTS)
+
+        records = await self._call(read)
+        return {record["user_id"]: Receipt(record["message_id"], record["at"]) for record in records}
+
     async def top(self, session: Session) -> int:
         """Return the highest seq it was told of the session; see `Archive.top`."""
 
@@ -244,6 +253,13 @@ on conflict (epoch, seq) do update set
 where messages.rev < excluded.rev
 """
 
+_WRITE_RECEIPTS = """
+insert into receipts (room, user_id, message_id, at)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+on conflict (room, user_id) do update set message_id = excluded.message_id, at = excluded.at
+where receipts.at < excluded.at
+"""
+
 
 async def _write(
     connection: _Connection, batches: Sequence[Batch], states: Sequence[_State], patience: float
@@ -261,6 +277,8 @@ async def _write(
             rows = [_row(*state) for state in states[start : start + _CHUNK]]
             await connection.copy_records_to_table("incoming", records=rows, columns=_COLUMNS)
         status = await connection.execute(_WRITE_MESSAGES)
+        if receipts := _receipt_columns(batches):
+            await connection.execute(_WRITE_RECEIPTS, *receipts)
         await connection.execute("commit")
     except asyncpg.PostgresError:
         await connection.execute("rollback")  # noqa: ASYNC120 - a cancel here ends the connection
@@ -313,6 +331,18 @@ def _session_columns(batches: Sequence[Batch]) -> tuple[list[object], ...]:
     return tuple(list(column) for column in zip(*rows.values(), strict=True))
 
 
+def _receipt_columns(batches: Sequence[Batch]) -> tuple[list[object], ...]:
+    """Return the newest read mark of each room and user, by columns and in the order of their keys; () if none."""
+    marks: dict[tuple[str, str], Receipt] = {}
+    for batch in batches:
+        for user, receipt in batch.receipts.items():
+            key = (batch.session.room, user)
+            if newer(receipt, marks.get(key)):
+                marks[key] = receipt
+    rows = [(*key, marks[key].message_id, marks[key].timestamp) for key in sorted(marks)]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
 # -- reading --------------------------------------------------------------------------------------------------
 
 _PAGE = """
@@ -321,6 +351,8 @@ where room = $1 and (epoch, seq) < ($2, $3) and deleted_at is null
 order by epoch desc, seq desc
 limit $4
 """
+
+_RECEIPTS = "select user_id, message_id, at from receipts where room = $1 order by at desc limit $2"
 
 
 def _archived(record: asyncpg.Record) -> Archived:

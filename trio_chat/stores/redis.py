@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ from typing_extensions import override
 
 from trio_chat.errors import Unavailable
 from trio_chat.message import is_epoch
-from trio_chat.stores.base import Append, Conflict, Durability, Session, Stored, Unsynced
+from trio_chat.stores.base import Append, Conflict, Durability, Session, Stored, Unsynced, check_note
 from trio_chat.stores.entries import encode
 from trio_chat.stores.redis_checks import check_server, warn_of_settings
 from trio_chat.stores.redis_mending import Mender, session_script, settled
@@ -29,15 +30,19 @@ from trio_chat.stores.redis_records import (
     encode_receipt,
     look_at,
     read_entries,
+    read_receipts,
     read_view,
     seq_of,
     session_of,
+    strange_receipts,
 )
 from trio_chat.stores.resp import Argument, Limits, ReplyError, Resp, RespStatistics, open_resp
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+
+    from trio_chat.message import Receipt
 
 _QUARANTINED: Final = 1000
 # Another look is needed if the session changed between two calls, or had to be mended.
@@ -150,14 +155,14 @@ class RedisHotStore:
             self._names.room(write.session.room),
             *(write.expect, write.top, write.first, write.floor, write.token),
             *(self.incarnation, write.remember, self._lifetime),
-            *(len(write.events), len(write.superseded), len(write.keys), len(write.receipts)),
+            *(len(write.events), len(write.superseded), len(write.keys), len(write.carried)),
         ]
         for event in write.events:
             arguments += (event.seq, encode(event))
         arguments += write.superseded
         arguments += [f"{seq} {name}" for name, seq in write.keys]
-        for user, receipt in write.receipts.items():
-            arguments += (user, encode_receipt(receipt))
+        arguments += _pairs(write.carried)
+        arguments += _pairs(write.receipts)
         return arguments
 
     async def dirty(self) -> list[Session]:
@@ -174,16 +179,24 @@ class RedisHotStore:
         reply = await self._mender.run(_UNSYNCED, session, lambda: [limit + 1])
         if reply is None:
             return None
-        top, synced, raw = int(reply[0]), int(reply[1]), reply[2]
+        top, synced, raw, pairs = int(reply[0]), int(reply[1]), reply[2], reply[3]
         upto = top if len(raw) <= limit else min(top, seq_of(raw[limit - 1][0]))
         entries = read_entries(raw[:limit])
         if entries.unreadable:
             await self._set_aside(session, entries)
-        return Unsynced(session, synced, upto, top, entries.events, len(entries.unreadable))
+        receipts = read_receipts(pairs)
+        if strange := strange_receipts(pairs, receipts):
+            # Nobody could ever say that these are archived, and the session would be dirty for good.
+            await self._mender.run(_SYNCED, session, lambda: [0, self._lifetime, *strange])
+        return Unsynced(session, synced, upto, top, entries.events, len(entries.unreadable), receipts)
 
-    async def mark_synced(self, marks: Sequence[tuple[Session, int]]) -> None:
+    async def mark_synced(
+        self, marks: Sequence[tuple[Session, int]], receipts: Mapping[Session, Mapping[str, Receipt]] = {}
+    ) -> None:
         """See `HotStore.mark_synced`."""
-        calls = [(session, [seq, self._lifetime]) for session, seq in marks]
+        calls = [
+            (session, [seq, self._lifetime, *_pairs(receipts.get(session, {}))]) for session, seq in marks
+        ]
         await self._mender.run_all(_SYNCED, calls)
 
     async def end(self, session: Session, top: int, idle: float) -> bool:
@@ -193,6 +206,29 @@ class RedisHotStore:
     async def quarantine(self, session: Session, seq: int, why: str) -> None:
         """See `HotStore.quarantine`."""
         await self._quarantine(session, [(b"%d-0" % seq, why)])
+
+    async def keep(self, notes: Mapping[str, tuple[bytes, float]]) -> None:
+        """See `HotStore.keep`."""
+        commands: list[tuple[Argument, ...]] = []
+        for name, (note, seconds) in notes.items():
+            check_note(name, seconds)
+            commands.append(("SET", self._names.note(name), note, "PX", math.ceil(seconds * 1000)))
+        for reply in await self._resp.pipeline(commands):
+            settled(reply)
+
+    async def kept(self, name: str) -> bytes | None:
+        """See `HotStore.kept`."""
+        check_note(name)
+        [reply] = await self._resp.pipeline([("GET", self._names.note(name))])
+        # What somebody else has put there, of another type, is no note.
+        wrong = isinstance(reply, ReplyError) and reply.code == "WRONGTYPE"
+        return None if wrong else settled(reply)
+
+    async def discard(self, name: str) -> None:
+        """See `HotStore.discard`."""
+        check_note(name)
+        [reply] = await self._resp.pipeline([("DEL", self._names.note(name))])
+        settled(reply)
 
     async def _set_aside(self, session: Session, entries: Entries) -> None:
         self._unreadable += len(entries.unreadable)
@@ -207,6 +243,13 @@ class RedisHotStore:
             header = {"epoch": session.epoch, "id": name.decode(errors="replace"), "why": why}
             arguments += (name, msgspec.json.encode(header))
         await self._mender.run(_QUARANTINE, session, lambda: arguments)
+
+
+def _pairs(receipts: Mapping[str, Receipt]) -> Iterator[Argument]:
+    """Yield users and their read marks, as the scripts want them."""
+    for user, receipt in receipts.items():
+        yield user
+        yield encode_receipt(receipt)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from trio_chat.stores.base import Session, Stored
 from trio_chat.stores.entries import Unreadable, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/@-]{1,64}")
 _WHOLE = re.compile(rb"[0-9]{1,16}")
@@ -42,6 +42,10 @@ class Names:
         """Return what the names of all keys of a room begin with."""
         return f"{self._prefix}:{{{room}}}"
 
+    def note(self, name: str) -> str:
+        """Return the key of a note."""
+        return f"{self._prefix}:note:{name}"
+
     def now(self, room: str) -> str:
         """Return the key that names the room's current session."""
         return f"{self.room(room)}:now"
@@ -53,7 +57,7 @@ class Names:
     def session(self, session: Session) -> list[str]:
         """Return the keys of a session in the order the scripts want them, see `lib.lua`."""
         room = self.room(session.room)
-        own = [f"{room}:{kind}:{session.epoch}" for kind in ("meta", "log", "keys", "read")]
+        own = [f"{room}:{kind}:{session.epoch}" for kind in ("meta", "log", "keys", "read", "pending")]
         return [f"{room}:now", *own, self.dirty, f"{room}:quarantine"]
 
     def metas(self) -> str:
@@ -168,6 +172,17 @@ def read_receipts(pairs: Sequence[bytes]) -> dict[str, Receipt]:
         if receipt.timestamp.tzinfo is not None:
             receipts[user.decode(errors="replace")] = receipt
     return receipts
+
+
+def strange_receipts(pairs: Sequence[bytes], read: Mapping[str, Receipt]) -> list[bytes]:
+    """Return those of the pairs of which `read_receipts` does not say what we would have written."""
+    strange: list[bytes] = []
+    for user, text in zip(pairs[::2], pairs[1::2], strict=True):
+        name = user.decode(errors="replace")
+        receipt = read.get(name)
+        if receipt is None or encode_receipt(receipt) != text or name.encode() != user:
+            strange += (user, text)
+    return strange
 
 
 class View(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ local function set_aside(key)
   touched[#touched + 1] = key
 end
 
-for i, wanted in ipairs({'string', 'hash', 'stream', 'list', 'hash', 'zset', 'list'}) do
+for i, wanted in ipairs({'string', 'hash', 'stream', 'list', 'hash', 'hash', 'zset', 'list'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= wanted then
     set_aside(KEYS[i])
@@ -56,11 +56,9 @@ if not synced or synced > top then
 end
 redis.call('HSET', META, 'top', digits(top), 'synced', digits(synced), 'floor', digits(floor or top),
   'first', digits(first or 1), 'active', digits(active or time), 'incarnation', 'repaired')
-if top > synced then
+if is_dirty({top = top, synced = synced}, PENDING) then
   remember_dirty(MEMBER)
-  for i = 1, 5 do
-    redis.call('PERSIST', KEYS[i])
-  end
+  never_expire()
 end
 touched[#touched + 1] = META
 return touched

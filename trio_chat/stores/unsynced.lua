@@ -2,7 +2,7 @@
 --
 -- ARGV: 1 room, 2 epoch, 3 how many entries at most.
 --
--- Returns {top, synced, entries}, or nil if there is no such session.
+-- Returns {top, synced, entries, pending receipts}, or nil if there is no such session.
 
 local session = read_session()
 if not session then
@@ -10,4 +10,4 @@ if not session then
   return false
 end
 local entries = redis.call('XRANGE', LOG, digits(session.synced + 1) .. '-0', '+', 'COUNT', ARGV[3])
-return {digits(session.top), digits(session.synced), entries}
+return {digits(session.top), digits(session.synced), entries, redis.call('HGETALL', PENDING)}

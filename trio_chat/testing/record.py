@@ -93,7 +93,7 @@ class Mended(msgspec.Struct, frozen=True):
 
     Attributes:
         at: when.
-        dirty: sessions with events that the archive still lacked.
+        dirty: sessions with events or read marks that the archive still lacked.
         unsaved: what `Lobby.unsaved` said.
     """
 

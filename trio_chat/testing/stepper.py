@@ -170,7 +170,11 @@ class Stage:
             faults.up()
         await trio.sleep(_CATCH_UP + self._settings.session_sync_interval_seconds)
         await wait_all_tasks_blocked()
-        dirty = [session for session, (top, synced) in self.hot.sessions().items() if top > synced]
+        dirty = [
+            session
+            for session, (top, synced) in self.hot.sessions().items()
+            if top > synced or self.hot.pending(session)
+        ]
         self.record.add(Mended(trio.current_time(), dirty, self.lobby.unsaved()))
 
     def _meddle(self, command: do.Down | do.Up | do.Freeze | do.Trouble) -> None:
