@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_chat.audience import Audience
+from trio_chat.audience import TYPING_SECONDS, Audience
 from trio_chat.mail import Expired, Hearing, Presence, Typing
 
 if TYPE_CHECKING:
@@ -80,6 +81,30 @@ def test_second_of_a_user_is_not() -> None:
 
     assert not new
     assert [presence.user for presence in audience.presence()] == ["ann"]
+
+
+def test_adding_a_member_twice() -> None:
+    """A member that is in already gets its voice again, and counts once."""
+    audience, wire = Audience("r"), AWire()
+    member = AMember("ann", wire)
+    audience.add(member, NOON)
+    voice, new = audience.add(member, LATER)
+
+    assert (voice, new) == (wire, False)
+    assert (len(audience), wire.rooms) == (1, ["r"])
+    assert audience.presence() == (Presence("ann", True, NOON),)
+    assert audience.remove(member)
+
+
+def test_user_is_here_as_long_as_a_member() -> None:
+    """Who has come is here, who has left is not."""
+    audience, member = Audience("r"), AMember("ann", AWire())
+
+    assert not audience.is_here("ann")
+    audience.add(member, NOON)
+    assert audience.is_here("ann")
+    audience.remove(member)
+    assert not audience.is_here("ann")
 
 
 def test_user_is_gone_with_the_last_member() -> None:
@@ -303,6 +328,147 @@ def test_wire_that_cannot_wrap() -> None:
     with pytest.raises(RuntimeError, match="cannot be wrapped"):
         audience.tell([SOMETHING])
     assert ann.heard == []
+
+
+# --- typing
+
+
+def ann_types(*, bob_fails: bool = False) -> tuple[Audience, AMember, AMember]:
+    """Make an audience of ann, who types since 0, and bob."""
+    audience, wire = Audience("r"), AWire()
+    ann, bob = AMember("ann", wire), AMember("bob", wire, failing=bob_fails)
+    audience.add(ann, NOON)
+    audience.add(bob, NOON)
+    audience.start_typing("ann", 0.0)
+    return audience, ann, bob
+
+
+STOPPED = [(["plain", Typing("ann", False)], True)]
+
+
+def test_typing_ends_after_its_time() -> None:
+    """At the deadline the others are told, once, droppably; the user is not."""
+    audience, ann, bob = ann_types()
+
+    assert audience.typing_due == TYPING_SECONDS
+    audience.end_typing(TYPING_SECONDS - 0.001)
+    assert bob.heard == []
+    audience.end_typing(TYPING_SECONDS)
+    audience.end_typing(TYPING_SECONDS)
+    assert (bob.heard, ann.heard) == (STOPPED, [])
+    assert audience.typing_due == math.inf
+
+
+def test_typing_again_moves_its_end() -> None:
+    """Who goes on typing has all the time again."""
+    audience, _, bob = ann_types()
+    audience.start_typing("ann", 20.0)
+    audience.end_typing(TYPING_SECONDS)
+
+    assert bob.heard == []
+    assert audience.typing_due == 20.0 + TYPING_SECONDS
+
+
+def test_each_user_types_alone() -> None:
+    """The end of one user's typing is not another's; the earliest is due first."""
+    audience, _, bob = ann_types()
+    audience.start_typing("cat", 10.0)
+    audience.start_typing("dan", -10.0)
+
+    assert audience.typing_due == TYPING_SECONDS - 10.0
+    audience.end_typing(TYPING_SECONDS)
+    assert [parcel[1].user for parcel, _ in bob.heard] == ["ann", "dan"]
+    assert audience.typing_due == TYPING_SECONDS + 10.0
+
+
+def test_stopping_is_due_at_once() -> None:
+    """Who stops has stopped for everybody who asks from then on; the others are told by the next call."""
+    audience, _, bob = ann_types()
+    audience.stop_typing("ann")
+
+    assert audience.typing(0.0, besides="bob") == ()
+    assert bob.heard == []
+    audience.end_typing(0.0)
+    assert bob.heard == STOPPED
+
+
+def test_stopping_without_typing() -> None:
+    """Nobody is told that somebody stopped who did not type."""
+    audience, _, bob = ann_types()
+    audience.stop_typing("cat")
+    audience.end_typing(0.0)
+
+    assert bob.heard == []
+
+
+def test_who_types() -> None:
+    """Whoever comes learns who types, on other connections than their own user's."""
+    audience, _, _ = ann_types()
+    audience.start_typing("bob", 10.0)
+
+    assert audience.typing(0.0, besides="cat") == ("ann", "bob")
+    assert audience.typing(0.0, besides="ann") == ("bob",)
+    assert audience.typing(TYPING_SECONDS, besides="cat") == ("bob",)
+
+
+def test_leaving_ends_typing() -> None:
+    """A user whose last member has left does not type."""
+    audience, ann, bob = ann_types()
+    ann_too = AMember("ann", ann.wire)
+    audience.add(ann_too, NOON)
+    audience.remove(ann)
+    audience.end_typing(0.0)
+    assert bob.heard == []
+    audience.remove(ann_too)
+    audience.end_typing(0.0)
+
+    assert bob.heard == STOPPED
+
+
+def test_being_put_out_ends_typing(caplog: pytest.LogCaptureFixture) -> None:
+    """A user whose last member failed does not type, though that is found out while others' typing ends."""
+    audience, _, _ = ann_types(bob_fails=True)
+    cat = AMember("cat", AWire())
+    audience.add(cat, NOON)
+    audience.start_typing("bob", 10.0)
+    with caplog.at_level(logging.CRITICAL):
+        audience.end_typing(TYPING_SECONDS)
+
+    assert [parcel[1] for parcel, _ in cat.heard] == [
+        Typing("ann", False),
+        Presence("bob", False, NOON),
+        Typing("bob", False),
+    ]
+    assert audience.typing_due == math.inf
+
+
+def test_stranger_does_not_type_for_ever() -> None:
+    """Who is no member may type, and stops like everybody."""
+    audience, _, bob = ann_types()
+    audience.start_typing("stranger", 0.0)
+    audience.end_typing(TYPING_SECONDS)
+
+    assert [parcel[1].user for parcel, _ in bob.heard] == ["ann", "stranger"]
+
+
+def test_end_of_typing_that_could_not_be_told() -> None:
+    """What could not be told is told by the next call."""
+    audience, ann, bob = ann_types()
+    ann.wire.broken = True
+    with pytest.raises(RuntimeError, match="cannot be wrapped"):
+        audience.end_typing(TYPING_SECONDS)
+    ann.wire.broken = False
+    audience.end_typing(TYPING_SECONDS)
+
+    assert bob.heard == STOPPED
+
+
+def test_clear_ends_typing() -> None:
+    """Where nobody is nobody types."""
+    audience, _, _ = ann_types()
+    audience.clear()
+
+    assert audience.typing_due == math.inf
 
 
 # --- presence

@@ -29,21 +29,24 @@ from trio_chat.mail import (
     Look,
     Post,
     Presence,
+    Touch,
     Type,
+    Typing,
     View,
 )
 from trio_chat.message import Position
 from trio_chat.room import Room
-from trio_chat.seat import Seat, ask, ignore
+from trio_chat.seat import PlainWire, Seat, ask, ignore
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Session
 from trio_chat.stores.memory import MemoryHotStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from trio.testing import MockClock
 
+    from trio_chat.mail import Mail
     from trio_chat.stores.memory import Moment
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -508,11 +511,12 @@ async def test_session_expires_exactly(autojump_clock: MockClock) -> None:
         lambda seat: Post("ann", "user", "hi", {}, None, ignore),
         lambda seat: Edit("ann", False, "none", "x", None, ignore),
         lambda seat: Type("ann", True, ignore),
+        lambda seat: Touch("ann", ignore),
         lambda seat: Look(ignore),
         lambda seat: Join(seat, None, ignore),
         lambda seat: Leave(seat, True, ignore),
     ],
-    ids=["post", "refused edit", "typing", "look", "join", "leave"],
+    ids=["post", "refused edit", "typing", "touch", "look", "join", "leave"],
 )
 async def test_any_activity_moves_the_deadline(
     autojump_clock: MockClock, activity: Callable[[Seat], Any]
@@ -649,6 +653,176 @@ async def test_long_outage_does_not_keep_the_room_busy(autojump_clock: MockClock
         await trio.sleep(130)
 
         assert 95 <= len(scene.archiver.flushed) <= 105
+
+
+# --- typing
+
+
+async def said_of_typing(seat: Seat, until: float) -> list[tuple[float, str, bool]]:
+    """Listen until a time. Returns who started or stopped typing, and when that was heard."""
+    found: list[tuple[float, str, bool]] = []
+    with trio.move_on_at(until):
+        async for hearing in seat.events():
+            match hearing:
+                case Typing(user, active):
+                    found.append((trio.current_time(), user, active))
+                case _:
+                    pass
+    return found
+
+
+async def test_typing_ends_by_itself(autojump_clock: MockClock) -> None:
+    """30 s after somebody typed last the others hear that they have stopped, once, and the user does not."""
+    async with open_scene() as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        heard(ann)
+        await trio.sleep(5)
+        await ann.typing()
+
+        assert await said_of_typing(bob, 200) == [(5, "ann", True), (35, "ann", False)]
+        assert heard(ann) == []
+
+
+async def test_typing_goes_on_while_it_is_said(autojump_clock: MockClock) -> None:
+    """Each time somebody says that they type they have 30 s more, whatever others do."""
+    async with open_scene() as scene:
+        ann, bob, cat = [await scene.seat(user) for user in ("ann", "bob", "cat")]
+        await ann.typing()
+        await trio.sleep(15)
+        await bob.typing()
+        await trio.sleep(10)
+        await ann.typing()
+        await bob.post("hi")
+
+        assert await said_of_typing(cat, 200) == [
+            (25, "ann", True),
+            (25, "bob", True),
+            (25, "ann", True),
+            (25, "bob", False),
+            (55, "ann", False),
+        ]
+
+
+async def test_stranger_stops_typing(autojump_clock: MockClock) -> None:
+    """Somebody who types without being in the room stops as members do."""
+    async with open_scene() as scene:
+        bob = await scene.seat("bob")
+        scene.room.mail(Type("ann", True, ignore))
+
+        assert await said_of_typing(bob, 200) == [(0, "ann", True), (30, "ann", False)]
+
+
+async def test_end_of_typing_is_no_activity(autojump_clock: MockClock) -> None:
+    """A session ends its time after the last mail, though typing ends later than that mail."""
+    async with open_scene() as scene:
+        ann = await scene.seat("ann")
+        await ann.post("hi")
+        await trio.sleep(100)
+        await ann.typing()
+        await trio.sleep(EXPIRY - 1)
+        assert not any(isinstance(hearing, Expired) for hearing in heard(ann))
+        await trio.sleep(1)
+        await wait_all_tasks_blocked()
+
+        assert any(isinstance(hearing, Expired) for hearing in heard(ann))
+
+
+async def test_typing_keeps_no_session_and_no_room(autojump_clock: MockClock) -> None:
+    """A session that ends before somebody's typing ends in time, and a room where nobody is retires then."""
+    async with open_scene(session_expiry_seconds=20) as scene:
+        scene.post()
+        scene.room.mail(Type("ann", True, ignore))
+        await scene.over.wait()
+
+        assert trio.current_time() == 20
+        assert scene.forgotten == [scene.room]
+
+
+async def test_typing_over_the_end_of_a_session(autojump_clock: MockClock) -> None:
+    """Members who stay over the end of a session hear that somebody has stopped, in time."""
+    async with open_scene(session_expiry_seconds=20) as scene:
+        bob = await scene.seat("bob")
+        scene.post()
+        scene.room.mail(Type("ann", True, ignore))
+
+        assert await said_of_typing(bob, 200) == [(0, "ann", True), (30, "ann", False)]
+
+
+async def test_end_of_typing_waits_for_work(autojump_clock: MockClock) -> None:
+    """A write on its way is not disturbed; whoever said meanwhile that they still type, does."""
+    async with open_scene() as scene:
+        ann, bob, cat = [await scene.seat(user) for user in ("ann", "bob", "cat")]
+        await ann.typing()
+        await cat.typing()
+        heard(bob)
+        await trio.sleep(29)
+        gate = scene.hot.shut()
+        answers = scene.post(user="bob")
+        await trio.sleep(0.5)
+        scene.room.mail(Type("cat", True, ignore))
+        await trio.sleep(0.7)
+        assert heard(bob) == []
+        gate.set()
+        await wait_all_tasks_blocked()
+
+        assert [type(answer) for answer in answers] == [Accepted]
+        # The turn with cat's mail was decided at 30.2.
+        assert await said_of_typing(bob, 200) == [
+            (30.2, "cat", True),
+            (30.2, "ann", False),
+            (60.2, "cat", False),
+        ]
+
+
+async def test_typing_in_a_degraded_room(autojump_clock: MockClock) -> None:
+    """A room without its store ends typing in time."""
+    async with open_scene() as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        scene.hot.set_healthy(False)
+        await ann.post("hi")
+        await trio.sleep(0.25)
+        await ann.typing()
+
+        assert await said_of_typing(bob, 200) == [(0.25, "ann", True), (30.25, "ann", False)]
+
+
+async def test_member_put_out_has_stopped_typing(autojump_clock: MockClock) -> None:
+    """Who is put out has stopped at once, though no mail comes: here they cannot be told that a session ended."""
+    async with open_scene(session_expiry_seconds=20) as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        await ann.post("hi")
+        await ann.typing()
+        ann._heard.close()  # so that it can hear nothing
+
+        assert await said_of_typing(bob, 200) == [(0, "ann", True), (20, "ann", False)]
+        assert ann not in scene.room.audience
+
+
+async def test_touch_moves_the_last_activity(autojump_clock: MockClock) -> None:
+    """A touch is told with its time, and whoever joins then learns it."""
+    async with open_scene() as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        await trio.sleep(7)
+        await ann.touch()
+
+        assert heard(bob) == [Presence("ann", True, NOON + timedelta(seconds=7))]
+        assert (await scene.seat("cat")).joined.presence[0] == Presence(
+            "ann", True, NOON + timedelta(seconds=7)
+        )
+
+
+async def test_joining_twice() -> None:
+    """A seat that joins again is answered again, and hears everything once."""
+    async with open_scene() as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        await ann.post("one")
+        heard(ann), heard(bob)
+        await ann.take(None)
+        await bob.post("two")
+
+        assert [message.content for message in ann.messages] == ["one"]
+        assert (seqs(heard(ann)), len(heard(bob))) == ([2], 1)
+        assert scene.room.statistics().members == 2
 
 
 # --- retiring
@@ -860,6 +1034,69 @@ async def test_leave_in_the_turn_of_a_crash(crash_at: Callable[[str], None]) -> 
 
         assert ann not in scene.room.audience
         assert [hearing.user for hearing in heard(bob) if isinstance(hearing, Presence)] == ["ann"]
+
+
+async def test_typing_over_a_crash(autojump_clock: MockClock, crash_at: Callable[[str], None]) -> None:
+    """Who types when the room crashes stops when they would have stopped."""
+    crash_at("bad")
+    async with open_crashing() as scene:
+        ann, bob = await scene.seat("ann"), await scene.seat("bob")
+        await ann.typing()
+        await trio.sleep(20)
+        with pytest.raises(Unavailable):
+            await bob.post("bad")
+        heard(bob)
+
+        assert (await scene.seat("cat")).joined.typing == ("ann",)
+        assert await said_of_typing(bob, 200) == [(30, "ann", False)]
+
+
+@pytest.mark.parametrize("end", [Type("ann", False, ignore), Post("ann", "user", "hi", {}, None, ignore)])
+async def test_end_of_typing_that_crashes(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, end: Mail
+) -> None:
+    """If telling that somebody has stopped crashes the room, it is told after the restart."""
+    tell = PlainWire.tell
+
+    def fail_once(self: PlainWire, hearings: Sequence[Hearing]) -> Any:
+        if hearings == [Typing("ann", False)]:
+            monkeypatch.setattr(PlainWire, "tell", tell)
+            raise RuntimeError("a planted bug")
+        return tell(self, hearings)
+
+    monkeypatch.setattr(PlainWire, "tell", fail_once)
+    async with open_crashing() as scene:
+        bob = await scene.seat("bob")
+        await scene.seat("ann")
+        scene.room.mail(Type("ann", True, ignore))
+        await trio.sleep(10)
+        scene.room.mail(end)
+        await trio.sleep(1)
+        stopped = [hearing for hearing in heard(bob) if isinstance(hearing, Typing)]
+
+        assert stopped == [Typing("ann", True), Typing("ann", False)]
+        assert PlainWire.tell is tell
+
+
+async def test_deadline_of_typing_that_crashes(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is the end of typing that nobody asked for."""
+    tell = PlainWire.tell
+
+    def fail_once(self: PlainWire, hearings: Sequence[Hearing]) -> Any:
+        if hearings == [Typing("ann", False)]:
+            monkeypatch.setattr(PlainWire, "tell", tell)
+            raise RuntimeError("a planted bug")
+        return tell(self, hearings)
+
+    async with open_crashing() as scene:
+        bob = await scene.seat("bob")
+        scene.room.mail(Type("ann", True, ignore))
+        monkeypatch.setattr(PlainWire, "tell", fail_once)
+
+        assert await said_of_typing(bob, 200) == [(0, "ann", True), (30, "ann", False)]
+        assert PlainWire.tell is tell
 
 
 async def test_crash_while_the_store_is_away(crash_at: Callable[[str], None]) -> None:

@@ -136,19 +136,28 @@ async def test_post_returns_the_ack() -> None:
     assert (message.message.role, message.message.metadata) == ("assistant", {"a": 1})
 
 
-async def test_edit_delete_type_and_read() -> None:
+async def test_edit_delete_type_touch_and_read() -> None:
     """Everything a member can do a seat can do, and another seat hears it."""
     async with a_lobby() as lobby, lobby.join("r", user="ann") as ann, lobby.join("r", user="bob") as bob:
         await ann.post("one", key="k")
         edited = await ann.edit("k", "two", metadata={"a": 1})
         await ann.typing()
         await ann.typing(False)
+        await ann.touch()
         await ann.read("k")
         deleted = await ann.delete("k")
-        heard = await listen(bob, 6)
+        heard = await listen(bob, 7)
 
     assert (edited.seq, deleted.seq) == (2, 3)
-    assert [type(hearing) for hearing in heard] == [Changed, Changed, Typing, Typing, ReadMark, Changed]
+    assert [type(hearing) for hearing in heard] == [
+        Changed,
+        Changed,
+        Typing,
+        Typing,
+        Presence,
+        ReadMark,
+        Changed,
+    ]
     assert [hearing.active for hearing in heard if isinstance(hearing, Typing)] == [True, False]
 
 
@@ -397,6 +406,34 @@ async def test_droppable_hearings_are_dropped() -> None:
     assert isinstance(last, Changed)
 
 
+async def test_seat_learns_who_types() -> None:
+    """Whoever sits down learns which others type, and hears when they have stopped."""
+    async with a_lobby() as lobby, lobby.join("r", user="ann") as ann:
+        await ann.typing()
+        async with lobby.join("r", user="bob") as bob, lobby.join("r", user="ann") as ann_too:
+            await ann.post("hi")
+            heard = await listen(bob, 2)
+
+    assert (bob.joined.typing, ann_too.joined.typing) == (("ann",), ())
+    assert [type(hearing) for hearing in heard] == [Changed, Typing]
+    assert heard[1] == Typing("ann", False)
+
+
+@pytest.mark.usefixtures("small_buffer")
+async def test_seat_that_was_put_out_does_not_type(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever is put out because it does not read has stopped typing."""
+    async with a_lobby() as lobby, lobby.join("r", user="ann") as ann, lobby.join("r", user="bob") as bob:
+        await bob.typing()
+        heard = await listen(ann, 2)
+        with caplog.at_level(logging.CRITICAL):
+            for _ in range(4):
+                await ann.post("hi")
+                heard += await listen(ann, 1)
+        heard += await listen(ann, 2)
+
+    assert [hearing.active for hearing in heard if isinstance(hearing, Typing)] == [True, False]
+
+
 # --- leaving
 
 
@@ -446,7 +483,14 @@ async def test_seat_of_a_closed_lobby() -> None:
         await seat.take(None)
 
     with trio.fail_after(1):
-        for asking in (seat.post("hi"), seat.edit("k", "x"), seat.delete("k"), seat.typing(), seat.read("k")):
+        for asking in (
+            seat.post("hi"),
+            seat.edit("k", "x"),
+            seat.delete("k"),
+            seat.typing(),
+            seat.touch(),
+            seat.read("k"),
+        ):
             with pytest.raises(Unavailable, match="stopping"):
                 await asking
 

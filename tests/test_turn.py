@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_chat.audience import Audience
+from trio_chat.audience import TYPING_SECONDS, Audience
 from trio_chat.errors import BadRequest, ReplyCode, Unavailable
 from trio_chat.history import key_name
 from trio_chat.ledger import Ledger
@@ -28,6 +29,7 @@ from trio_chat.mail import (
     Presence,
     Read,
     ReadMark,
+    Touch,
     Type,
     Typing,
     View,
@@ -56,15 +58,18 @@ class Scene:
         self.audience = Audience("r")
         self.diary: list[tuple[str, Answer | Hearing]] = []
 
-    def turn(self, *mails: Mail, now: datetime = NOON) -> Turn:
+    def turn(self, *mails: Mail, now: datetime = NOON, clock: float = 0.0) -> Turn:
         """Decide mail, and keep everything back."""
-        turn = Turn(mails, self.ledger, self.audience, now, self.settings.backlog_limit)
+        limit = self.settings.backlog_limit
+        turn = Turn(mails, self.ledger, self.audience, now=now, clock=clock, backlog_limit=limit)
         turn.decide()
         return turn
 
-    async def play(self, *mails: Mail, now: datetime = NOON) -> list[tuple[str, Answer | Hearing]]:
+    async def play(
+        self, *mails: Mail, now: datetime = NOON, clock: float = 0.0
+    ) -> list[tuple[str, Answer | Hearing]]:
         """Decide, write and let out a turn. Returns what left it."""
-        turn = self.turn(*mails, now=now)
+        turn = self.turn(*mails, now=now, clock=clock)
         await self.ledger.write()
         self.diary.clear()
         turn.release()
@@ -98,6 +103,14 @@ class Scene:
         """Make a leave."""
         return Leave(member, True, self.to(member.user))
 
+    def type(self, user: str, active: bool = True) -> Type:
+        """Make somebody type, or stop."""
+        return Type(user, active, self.to(user))
+
+    def touch(self, user: str) -> Touch:
+        """Make somebody say that they are active."""
+        return Touch(user, self.to(user))
+
     def read(self, user: str, message_id: str) -> Read:
         """Make a read mark."""
         return Read(user, message_id, self.to(user))
@@ -110,6 +123,7 @@ class AMember:
         self.user = user
         self.diary = diary
         self.dropped: list[bool] = []
+        self.failing = False
 
     @property
     def wire(self) -> PlainWire:
@@ -118,6 +132,8 @@ class AMember:
 
     def hear(self, parcel: Sequence[Hearing], *, droppable: bool) -> None:
         """Write it down."""
+        if self.failing:
+            raise RuntimeError("no more")
         self.dropped.append(droppable)
         self.diary.extend((self.user, hearing) for hearing in parcel)
 
@@ -145,7 +161,8 @@ async def test_deciding_lets_nothing_out(scene: Scene) -> None:
         scene.post(key="k"),
         scene.edit("k", "new"),
         scene.read("ann", "k"),
-        Type("ann", True, scene.to("ann")),
+        scene.type("ann"),
+        scene.touch("ann"),
         scene.edit("nothing", "refused"),
         Look(scene.to("ann")),
     )
@@ -157,13 +174,13 @@ async def test_members_hear_before_the_sender_is_answered(scene: Scene) -> None:
     """Changes go out first, then answers, then what may be dropped."""
     ann, bob = scene.member("ann"), scene.member("bob")
     await scene.play(scene.join(ann), scene.join(bob))
-    diary = await scene.play(Type("ann", True, scene.to("ann")), scene.post(user="ann"))
+    diary = await scene.play(scene.type("ann"), scene.post(user="bob"))
 
     assert kinds(diary) == [
         ("ann", Changed),
         ("bob", Changed),
         ("ann", Done),
-        ("ann", Accepted),
+        ("bob", Accepted),
         ("bob", Typing),
     ]
 
@@ -464,6 +481,31 @@ async def test_others_hear_of_leaving_and_joining_in_order(scene: Scene) -> None
     assert [what.active for whom, what in diary if whom == "ann" and isinstance(what, Presence)] == []
 
 
+async def test_joining_twice(scene: Scene) -> None:
+    """A member that is here already is answered afresh, and nothing else happens: nobody hears of it."""
+    ann, bob = scene.member("ann"), scene.member("bob")
+    await scene.play(scene.join(bob), scene.join(ann), scene.post(key="k1"), scene.post(key="k2"))
+    [(whom, joined)] = await scene.play(scene.join(ann), now=LATER)
+
+    assert whom == "ann"
+    assert isinstance(joined, Joined)
+    assert ([message.id for message in joined.messages], joined.seq) == (["k1", "k2"], 2)
+    assert joined.presence == (Presence("bob", True, NOON), Presence("ann", True, NOON))
+    assert kinds(await scene.play(scene.leave(ann))) == [("ann", Done), ("bob", Presence)]
+
+
+async def test_resuming_twice(scene: Scene) -> None:
+    """A member that is here already gets what has changed since its position, if it names one."""
+    ann = scene.member("ann")
+    await scene.play(scene.join(ann))
+    await scene.play(scene.post(key="k1"), scene.post(key="k2"))
+    [(_, joined)] = await scene.play(scene.join(ann, Position(scene.ledger.history.epoch, 1)))
+
+    assert isinstance(joined, Joined)
+    assert joined.recovered
+    assert [event.message.id for event in joined.changes] == ["k2"]
+
+
 async def test_member_that_left_hears_nothing_more(scene: Scene) -> None:
     """Whatever is decided in a later turn does not reach who left."""
     ann = scene.member("ann")
@@ -478,9 +520,7 @@ async def test_posting_is_being_active(scene: Scene) -> None:
     await scene.play(
         scene.join(scene.member("a")), scene.join(scene.member("b")), scene.join(scene.member("c"))
     )
-    await scene.play(
-        scene.post(key="k", user="a"), Type("b", True, scene.to("b")), scene.read("c", "k"), now=LATER
-    )
+    await scene.play(scene.post(key="k", user="a"), scene.type("b"), scene.read("c", "k"), now=LATER)
 
     assert {presence.last_active for presence in scene.audience.presence()} == {LATER}
 
@@ -488,16 +528,162 @@ async def test_posting_is_being_active(scene: Scene) -> None:
 # --- typing
 
 
-@pytest.mark.parametrize("active", [True, False])
-async def test_typing_goes_to_the_others(scene: Scene, active: bool) -> None:
+async def test_typing_goes_to_the_others(scene: Scene) -> None:
     """The others hear who types or has stopped, the user on no connection; it may be dropped."""
     bob = scene.member("bob")
     await scene.play(scene.join(bob), scene.join(scene.member("ann")), scene.join(scene.member("ann")))
     bob.dropped.clear()
-    diary = await scene.play(Type("ann", active, scene.to("ann")))
 
-    assert diary == [("ann", Done()), ("bob", Typing("ann", active))]
+    assert await scene.play(scene.type("ann")) == [("ann", Done()), ("bob", Typing("ann", True))]
+    assert await scene.play(scene.type("ann", False)) == [("ann", Done()), ("bob", Typing("ann", False))]
+    assert bob.dropped == [True, True]
+
+
+async def test_stop_of_somebody_who_does_not_type(scene: Scene) -> None:
+    """A stop that stops nothing is told to nobody, the first one and the second."""
+    await scene.play(scene.join(scene.member("bob")))
+
+    assert await scene.play(scene.type("ann", False)) == [("ann", Done())]
+    await scene.play(scene.type("ann"), scene.type("ann", False))
+    assert await scene.play(scene.type("ann", False)) == [("ann", Done())]
+
+
+async def test_typing_starts_with_its_turn(scene: Scene) -> None:
+    """The time that somebody types is counted from the turn that said so last."""
+    await scene.play(scene.type("ann"), clock=100.0)
+    await scene.play(scene.type("ann"), clock=120.0)
+
+    assert scene.audience.typing_due == 120.0 + TYPING_SECONDS
+
+
+async def test_busy_room_ends_typing(scene: Scene) -> None:
+    """A room whose turns follow each other ends typing with the first turn behind the deadline."""
+    await scene.play(scene.join(scene.member("bob")), scene.type("ann"))
+
+    assert len(await scene.play(scene.read("bob", "none"), clock=TYPING_SECONDS - 1)) == 1
+    [_, last] = await scene.play(scene.read("bob", "none"), clock=TYPING_SECONDS)
+    assert last == ("bob", Typing("ann", False))
+
+
+async def test_post_ends_typing(scene: Scene) -> None:
+    """Who posts has stopped typing, which the others hear behind the message."""
+    await scene.play(scene.join(scene.member("bob")), scene.type("ann"), scene.type("cat"))
+    diary = await scene.play(scene.post(user="ann"))
+
+    assert kinds(diary) == [("bob", Changed), ("ann", Accepted), ("bob", Typing)]
+    assert diary[-1] == ("bob", Typing("ann", False))
+    assert kinds(await scene.play(scene.post(user="ann"))) == [("bob", Changed), ("ann", Accepted)]
+
+
+async def test_post_that_posts_nothing_ends_no_typing(scene: Scene) -> None:
+    """A message that was there before, or is refused, says nothing about what its user types now."""
+    await scene.play(scene.join(scene.member("bob")), scene.post(key="k"), scene.post(key="l", user="cat"))
+    await scene.play(scene.type("ann"))
+    diary = await scene.play(scene.post(key="k"), scene.edit("k", "x"), scene.edit("l", "x"))
+
+    assert kinds(diary) == [
+        ("bob", Changed),
+        ("ann", Accepted),
+        ("ann", Accepted),
+        ("ann", BadRequest),
+    ]
+
+
+async def test_typing_behind_a_post(scene: Scene) -> None:
+    """Who types on behind a post of the same turn types."""
+    await scene.play(scene.join(scene.member("bob")), scene.type("ann"))
+    diary = await scene.play(scene.post(user="ann"), scene.type("ann"))
+
+    assert [what for _, what in diary if isinstance(what, Typing)] == [Typing("ann", True)]
+    assert scene.audience.typing(0.0, besides="bob") == ("ann",)
+
+
+async def test_leaving_ends_typing_in_its_turn(scene: Scene) -> None:
+    """The others hear that who left has stopped typing, but not before the last connection has gone."""
+    ann, ann_too = scene.member("ann"), scene.member("ann")
+    await scene.play(scene.join(scene.member("bob")), scene.join(ann), scene.join(ann_too), scene.type("ann"))
+
+    assert kinds(await scene.play(scene.leave(ann))) == [("ann", Done)]
+    assert await scene.play(scene.leave(ann_too)) == [
+        ("ann", Done()),
+        ("bob", Presence("ann", False, NOON)),
+        ("bob", Typing("ann", False)),
+    ]
+
+
+async def test_who_joins_learns_who_types(scene: Scene) -> None:
+    """The answer to a join has who types at that point of the mail, besides one's own user."""
+    answers = await scene.play(
+        scene.join(scene.member("a")),
+        scene.type("ann"),
+        scene.join(scene.member("b")),
+        scene.join(scene.member("ann")),
+        scene.type("bob"),
+        scene.join(scene.member("c")),
+        scene.type("ann", False),
+        scene.join(scene.member("d")),
+    )
+
+    assert {whom: what.typing for whom, what in answers if isinstance(what, Joined)} == {
+        "a": (),
+        "b": ("ann",),
+        "ann": (),
+        "c": ("ann", "bob"),
+        "d": ("bob",),
+    }
+
+
+async def test_typing_of_an_abandoned_turn(scene: Scene) -> None:
+    """Whose typing was never let out does not type."""
+    scene.turn(scene.type("ann")).abandon(Unavailable("unknown"))
+
+    assert scene.audience.typing_due == math.inf
+
+
+# --- being here
+
+
+async def test_touch_goes_to_the_others(scene: Scene) -> None:
+    """The others hear that a user is active and since when, the user on no connection; it may be dropped."""
+    bob = scene.member("bob")
+    await scene.play(scene.join(bob), scene.join(scene.member("ann")), scene.join(scene.member("ann")))
+    bob.dropped.clear()
+
+    assert await scene.play(scene.touch("ann"), now=LATER) == [
+        ("ann", Done()),
+        ("bob", Presence("ann", True, LATER)),
+    ]
     assert bob.dropped == [True]
+    assert Presence("ann", True, LATER) in scene.audience.presence()
+
+
+async def test_touch_of_somebody_who_is_not_here(scene: Scene) -> None:
+    """Nobody hears that somebody is here who is not, or has left in the same turn."""
+    ann = scene.member("ann")
+    await scene.play(scene.join(scene.member("bob")))
+
+    assert await scene.play(scene.touch("ann")) == [("ann", Done())]
+    await scene.play(scene.join(ann))
+    diary = await scene.play(scene.touch("ann"), scene.leave(ann), scene.touch("ann"))
+    assert [what.active for _, what in diary if isinstance(what, Presence)] == [False]
+
+
+async def test_touch_behind_a_join(scene: Scene) -> None:
+    """A touch in the turn of its join counts: the order of the mail is the order of things."""
+    await scene.play(scene.join(scene.member("bob")))
+    diary = await scene.play(scene.join(scene.member("ann")), scene.touch("ann"))
+
+    assert kinds(diary)[1:] == [("ann", Done), ("bob", Presence), ("bob", Presence)]
+
+
+async def test_nobody_is_here_who_was_put_out_meanwhile(scene: Scene) -> None:
+    """Who fails at what is told before their own presence is gone for the others, and stays so."""
+    ann = scene.member("ann")
+    await scene.play(scene.join(scene.member("bob")), scene.join(ann), scene.post(key="k"))
+    ann.failing = True
+    diary = await scene.play(scene.read("bob", "k"), scene.touch("ann"))
+
+    assert [what.active for _, what in diary if isinstance(what, Presence)] == [False]
 
 
 # --- read marks
@@ -577,7 +763,7 @@ async def test_culprit_is_the_first_undecided(scene: Scene, monkeypatch: pytest.
         raise RuntimeError("a bug")
 
     mails: list[Mail] = [scene.read("ann", "none"), scene.post(), Look(scene.to("ann"))]
-    turn = Turn(mails, scene.ledger, scene.audience, NOON, 10)
+    turn = Turn(mails, scene.ledger, scene.audience, now=NOON, clock=0.0, backlog_limit=10)
     monkeypatch.setattr(scene.ledger.history, "post", crash)
 
     with pytest.raises(RuntimeError, match="a bug"):

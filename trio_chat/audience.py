@@ -1,24 +1,30 @@
-"""The members of one room: who is here, and how they are told.
+"""The members of one room: who is here, who types, and how they are told.
 
 1. A turn's hearings are wrapped once per wire; every member of that wire gets the same parcel.
 2. Presence is per user, not per member: a user with two connections is one.
 3. A member that raises is put out at once. The room and the other members do not notice.
+4. Everybody who types has a deadline, members or not. Whatever ends the typing makes it due at once; it is over when the
+   others have been told, so that a failure in between is made up for.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from trio_chat.mail import Hearing, Member, Presence, Voice, Wire
+from trio_chat.mail import Hearing, Member, Presence, Typing, Voice, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
+
+TYPING_SECONDS = 30.0
+"""How long a user types who says nothing more."""
 
 
 class _Group:
@@ -37,6 +43,8 @@ class Audience:
         self._groups: dict[Wire, _Group] = {}
         self._here: dict[str, int] = {}
         self._last_active: dict[str, datetime] = {}
+        self._typing: dict[str, float] = {}
+        """Who types, as the others have been or are about to be told, and until when on Trio's clock."""
 
     @override
     def __repr__(self) -> str:
@@ -54,10 +62,15 @@ class Audience:
             yield from list(group.members)
 
     def add(self, member: Member, now: datetime) -> tuple[Voice, bool]:
-        """Let a member in. Returns the voice of its wire, and whether its user was not here before."""
+        """Let a member in. Returns the voice of its wire, and whether its user was not here before.
+
+        Nothing changes for a member that is in already.
+        """
         group = self._groups.get(member.wire)
         if group is None:
             group = self._groups[member.wire] = _Group(member.wire.voice(self._room))
+        elif member in group.members:
+            return group.voice, False
         group.members[member] = None
         self._here[member.user] = self._here.get(member.user, 0) + 1
         self._last_active[member.user] = now
@@ -75,7 +88,12 @@ class Audience:
         if self._here[member.user]:
             return False
         del self._here[member.user]
+        self.stop_typing(member.user)
         return True
+
+    def is_here(self, user: str) -> bool:
+        """Whether a user has a member here."""
+        return user in self._here
 
     def touch(self, user: str, now: datetime) -> None:
         """Note that a user did something."""
@@ -91,6 +109,33 @@ class Audience:
     def presence(self) -> tuple[Presence, ...]:
         """Return who is here."""
         return tuple(Presence(user, True, self._last_active[user]) for user in self._here)
+
+    def start_typing(self, user: str, clock: float) -> None:
+        """Note that a user types, for the next 30 s. Telling the others is the caller's."""
+        self._typing[user] = clock + TYPING_SECONDS
+
+    def stop_typing(self, user: str) -> None:
+        """Let a user's typing be due, if they type. The next `end_typing` tells the others."""
+        if user in self._typing:
+            self._typing[user] = -math.inf
+
+    def typing(self, clock: float, *, besides: str) -> tuple[str, ...]:
+        """Return who types, `besides` one user."""
+        return tuple(user for user, until in self._typing.items() if until > clock and user != besides)
+
+    @property
+    def typing_due(self) -> float:
+        """When `end_typing` has something to do, on Trio's clock; infinity if nobody types."""
+        return min(self._typing.values(), default=math.inf)
+
+    def end_typing(self, clock: float) -> None:
+        """Tell the others who has stopped typing by now."""
+        # Telling may put out others who type, who are then due too.
+        while due := [user for user, until in self._typing.items() if until <= clock]:
+            for user in due:
+                self.tell([Typing(user, False)], droppable=True, besides=user)
+                # Not before: if telling fails, the next call has to.
+                del self._typing[user]
 
     def tell(
         self, hearings: Sequence[Hearing], *, droppable: bool = False, besides: str | None = None
@@ -127,3 +172,4 @@ class Audience:
         self._groups.clear()
         self._here.clear()
         self._last_active.clear()
+        self._typing.clear()

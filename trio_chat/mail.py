@@ -36,7 +36,7 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Typing(msgspec.Struct, frozen=True, gc=False):
-    """A user started or stopped typing."""
+    """A user types, or has stopped: said so, posted, left, or was not heard of for 30 s."""
 
     user: str
     active: bool
@@ -50,7 +50,7 @@ class ReadMark(msgspec.Struct, frozen=True, gc=False):
 
 
 class Presence(msgspec.Struct, frozen=True, gc=False):
-    """A user came (`active`) or has left; when they last did something."""
+    """A user is here (`active`: came, or was touched) or has left; when they last did something."""
 
     user: str
     active: bool
@@ -143,6 +143,7 @@ class Joined(msgspec.Struct, frozen=True):
         receipts: read marks by user.
         durability: what an ack of this room can promise at the moment.
         voice: the voice of the member's wire in this room.
+        typing: who types now, besides the member's own user.
     """
 
     epoch: str
@@ -155,6 +156,7 @@ class Joined(msgspec.Struct, frozen=True):
     receipts: Mapping[str, Receipt]
     durability: Durability
     voice: Voice
+    typing: tuple[str, ...] = ()
 
 
 class View(msgspec.Struct, frozen=True):
@@ -209,7 +211,10 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 
 class Join(msgspec.Struct, frozen=True):
-    """Become a member, from a position on if one is given. Answered with `Joined`."""
+    """Become a member, from a position on if one is given. Answered with `Joined`.
+
+    Who is a member already is answered afresh, and nothing else changes.
+    """
 
     member: Member
     resume: Position | None
@@ -225,10 +230,20 @@ class Leave(msgspec.Struct, frozen=True):
 
 
 class Type(msgspec.Struct, frozen=True):
-    """Tell the others that a user types, or has stopped."""
+    """Tell the others that a user types, or has stopped.
+
+    Who types says so at least every 30 s, or has stopped. A stop of somebody who does not type is told to nobody.
+    """
 
     user: str
     active: bool
+    answer: Answering
+
+
+class Touch(msgspec.Struct, frozen=True):
+    """Tell the others that a user is still here and active."""
+
+    user: str
     answer: Answering
 
 
@@ -246,4 +261,4 @@ class Look(msgspec.Struct, frozen=True):
     answer: Answering
 
 
-Mail: TypeAlias = Post | Edit | Delete | Join | Leave | Type | Read | Look
+Mail: TypeAlias = Post | Edit | Delete | Join | Leave | Type | Touch | Read | Look

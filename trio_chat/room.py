@@ -5,7 +5,8 @@
    way new mail waits and becomes the next turn.
 3. A join sees everything decided before it and hears everything decided after it: a turn ends before the first
    change behind a join.
-4. The deadline encloses only the wait for mail. Any mail that is activity moves it, at the moment it arrives.
+4. The deadlines, the session's and those of people who type, enclose only the wait for mail. Any mail that is activity
+   moves the session's, at the moment it arrives; the end of somebody's typing does not.
 5. At the deadline the session ends: the syncer archives it, the members are told. With nobody here the room then
    retires in one synchronous step; whoever comes later asks the lobby and gets a new room.
 6. If the actor crashes, `recover` answers the mail that did it and keeps the rest, the members and what they have
@@ -181,8 +182,11 @@ class Room:
                     await self._bell.park()
             if self._mailbox:
                 await self._take_turn()
-            elif self.ledger.degraded or self.ledger.doubtful:
-                await self._heal()
+            else:
+                # Mail that waits comes first: it may say that they still type.
+                self.audience.end_typing(trio.current_time())
+                if self.ledger.degraded or self.ledger.doubtful:
+                    await self._heal()
             if not self._mailbox and trio.current_time() >= self._deadline:
                 await self._expire()
 
@@ -191,9 +195,10 @@ class Room:
         return max(self._active + self._settings.session_expiry_seconds, self._not_before)
 
     def _wake_at(self) -> float:
+        wake_at = min(self._deadline, self.audience.typing_due)
         if self.ledger.degraded:
-            return min(self._deadline, trio.current_time() + _RETRY)
-        return self._deadline
+            return min(wake_at, trio.current_time() + _RETRY)
+        return wake_at
 
     async def _begin(self) -> None:
         history = self.ledger.history
@@ -209,7 +214,14 @@ class Room:
         self._catch_up()
 
     async def _take_turn(self) -> None:
-        turn = Turn(self._take(), self.ledger, self.audience, self._now(), self._settings.backlog_limit)
+        turn = Turn(
+            self._take(),
+            self.ledger,
+            self.audience,
+            now=self._now(),
+            clock=trio.current_time(),
+            backlog_limit=self._settings.backlog_limit,
+        )
         self._turn = turn
         turn.decide()
         await self._finish(turn)

@@ -25,6 +25,7 @@ from trio_chat.mail import (
     Mail,
     Post,
     Read,
+    Touch,
     Type,
     Voice,
 )
@@ -197,8 +198,12 @@ class Seat:
         return await ask(self._send, make, Accepted)
 
     async def typing(self, active: bool = True) -> None:
-        """Tell the others that the user types, or has stopped."""
+        """Tell the others that the user types, or has stopped. Who goes on typing says so at least every 30 s."""
         await ask(self._send, lambda answer: Type(self.user, active, answer), Done)
+
+    async def touch(self) -> None:
+        """Tell the others that the user is still here and active."""
+        await ask(self._send, lambda answer: Touch(self.user, answer), Done)
 
     async def read(self, message_id: str) -> None:
         """Tell everybody how far the user has read."""

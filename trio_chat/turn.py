@@ -31,6 +31,7 @@ from trio_chat.mail import (
     Presence,
     Read,
     ReadMark,
+    Touch,
     Type,
     Typing,
     View,
@@ -54,17 +55,26 @@ class Turn:
     Args:
         mails: what to decide, in order.
         now: the time of everything that happens in this turn.
+        clock: the same on Trio's clock, in seconds.
         backlog_limit: how many events a room may hold that nobody else has.
     """
 
     def __init__(
-        self, mails: Iterable[Mail], ledger: Ledger, audience: Audience, now: datetime, backlog_limit: int
+        self,
+        mails: Iterable[Mail],
+        ledger: Ledger,
+        audience: Audience,
+        *,
+        now: datetime,
+        clock: float,
+        backlog_limit: int,
     ) -> None:
         self.undecided = deque(mails)
         self.ledger = ledger
         self.history = ledger.history
         self.audience = audience
         self._now = now
+        self._clock = clock
         self._backlog_limit = backlog_limit
         self._results: deque[tuple[Mail, Change | Answer | None]] = deque()
         self._changed: list[Changed] = []
@@ -126,21 +136,18 @@ class Turn:
             case _:
                 assert_never(mail)
 
-    def _attend(self, mail: Join | Leave | Type | Read | Look) -> Answer | None:
+    def _attend(self, mail: Join | Leave | Type | Touch | Read | Look) -> Answer | None:
         match mail:
-            case Join() | Leave():
+            case Join() | Leave() | Type() | Touch():
                 # At the release, in the order of the mail: snapshot and membership are one step behind the changes.
                 return None
-            case Type():
-                self.audience.touch(mail.user, self._now)
-                self._passing.append((Typing(mail.user, mail.active), mail.user))
             case Read():
                 self._mark_read(mail)
+                return Done()
             case Look():
                 return self._view()
             case _:
                 assert_never(mail)
-        return Done()
 
     def _mark_read(self, mail: Read) -> None:
         seq = self.history.has(mail.message_id)
@@ -170,21 +177,41 @@ class Turn:
         self.tell_changes()
         while self._results:
             mail, result = self._results[0]
-            if isinstance(mail, Join):
-                result = self._admit(mail)
-            elif isinstance(mail, Leave):
-                result = self._dismiss(mail)
-            elif isinstance(result, Change):
-                result = self._acknowledge(result)
+            if isinstance(result, Change):
+                result = self._acknowledge(mail, result)
+            elif isinstance(mail, (Join, Leave, Type, Touch)):
+                result = self._appear(mail)
             if result is not None:
                 answer(mail, result)
             self._results.popleft()
         for hearing, besides in self._passing:
-            self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
+            self._mention(hearing, besides)
+        self.audience.end_typing(self._clock)
 
-    def _acknowledge(self, change: Change) -> Accepted:
+    def _mention(self, hearing: Hearing, besides: str | None) -> None:
+        if isinstance(hearing, Presence) and hearing.active and not self.audience.is_here(hearing.user):
+            return  # put out while others were told; they have heard that by now
+        self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
+
+    def _acknowledge(self, mail: Mail, change: Change) -> Accepted:
+        if isinstance(mail, Post) and change.event is not None:
+            self.audience.stop_typing(mail.user)
         durability = self.ledger.durability(change.seq)
         return Accepted(change.id, self.history.epoch, change.seq, durability, change.event is None)
+
+    def _appear(self, mail: Join | Leave | Type | Touch) -> Joined | Done:
+        match mail:
+            case Join():
+                return self._admit(mail)
+            case Leave():
+                self._dismiss(mail)
+            case Type():
+                self._type(mail)
+            case Touch():
+                self._touch(mail)
+            case _:
+                assert_never(mail)
+        return Done()
 
     def _admit(self, join: Join) -> Joined:
         voice, new = self.audience.add(join.member, self._now)
@@ -203,13 +230,27 @@ class Turn:
             receipts=dict(self.ledger.receipts),
             durability=self.ledger.promise(),
             voice=voice,
+            typing=self.audience.typing(self._clock, besides=join.member.user),
         )
 
-    def _dismiss(self, leave: Leave) -> Done:
+    def _dismiss(self, leave: Leave) -> None:
         if self.audience.remove(leave.member):
             gone = leave.member.user
             self._passing.append((self.audience.presence_of(gone, self._now), gone))
-        return Done()
+
+    def _type(self, mail: Type) -> None:
+        self.audience.touch(mail.user, self._now)
+        if mail.active:
+            self.audience.start_typing(mail.user, self._clock)
+            self._passing.append((Typing(mail.user, True), mail.user))
+        else:
+            self.audience.stop_typing(mail.user)
+
+    def _touch(self, mail: Touch) -> None:
+        # Nobody can see the end of somebody's presence who is not here.
+        if self.audience.is_here(mail.user):
+            self.audience.touch(mail.user, self._now)
+            self._passing.append((Presence(mail.user, True, self._now), mail.user))
 
     def _resumed(self, resume: Position | None) -> tuple[Event, ...] | None:
         if resume is None or resume.epoch != self.history.epoch:
