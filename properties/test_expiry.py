@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
 from trio_chat.clients.auth import Authenticator
-from trio_chat.clients.connection import Connection
 from trio_chat.clients.handshake import Request
+from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.registry import Registry
 from trio_chat.testing import (
     Down,
@@ -86,7 +86,7 @@ def test_e2_heartbeats(waits: list[float]) -> None:
             trio.open_nursery() as nursery,
         ):
             link: Any = Listener(nursery)
-            connection = Connection(link, lobby, Authenticator(settings), Registry(10))
+            connection = NativeConnection(link, lobby, Authenticator(settings), Registry(10))
             for request in (
                 {"type": "hello", "user": "ann"},
                 {"type": "room:join", "room": "den"},

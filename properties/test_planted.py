@@ -15,7 +15,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, Phase, settings
 
-from trio_chat.clients.connection import Connection
+from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.errors import TrioChatError
 from trio_chat.history import History
 from trio_chat.ledger import Ledger
@@ -30,6 +30,7 @@ from trio_chat.testing import Kill
 from trio_chat.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
 # As many examples as in a nightly run; the first that fails ends it, and nobody wants to see it small.
@@ -154,7 +155,7 @@ def expiry_a_second_early(self: Room) -> float:
 
 
 _mail = Room.mail
-_on_text = Connection.on_text
+_on_text = NativeConnection.on_text
 
 
 @plant("test_expiry", "test_e2_activity", Room, "mail")
@@ -178,8 +179,8 @@ def typing_is_no_activity(self: Room, mail: Any) -> None:
         self._active = before
 
 
-@plant("test_expiry", "test_e2_heartbeats", Connection, "on_text")
-def heartbeat_is_activity(self: Connection, payload: bytes) -> None:
+@plant("test_expiry", "test_e2_heartbeats", NativeConnection, "on_text")
+def heartbeat_is_activity(self: NativeConnection, payload: bytes) -> None:
     _on_text(self, payload)
     for room in self._rooms if b"heartbeat" in payload else ():
         self._lobby.mail(room, Look(lambda _: None))
@@ -215,6 +216,12 @@ def dirty_session_deleted(self: MemoryHotStore, kept: Any) -> None:
 
 
 _write = Syncer._write
+_mark_synced = MemoryHotStore.mark_synced
+
+
+@plant("test_durability", "test_s1_read_marks", memory._Kept, "clean")
+def session_gone_with_its_read_marks(self: memory._Kept) -> bool:
+    return self.top <= self.synced
 
 
 @plant("test_durability", "test_s1_e3_over_outages", Syncer, "_write")
@@ -304,10 +311,17 @@ def test_found(bug: Plant, load: Callable[[str], ModuleType], monkeypatch: pytes
         property_(*bug.arguments)
 
 
-async def mark_lowered(self: MemoryHotStore, marks: Any) -> None:
+async def mark_lowered(self: MemoryHotStore, marks: Any, receipts: Mapping[Any, Any] = {}) -> None:
     for session, seq in marks:
         if (kept := self._live(session)) is not None:
             kept.synced = min(seq, kept.top)
+            kept.mark(0, receipts.get(session, {}))
+
+
+async def changed_read_mark_forgotten(
+    self: MemoryHotStore, marks: Any, receipts: Mapping[Any, Any] = {}
+) -> None:
+    await _mark_synced(self, marks, {session: dict(self.pending(session)) for session in receipts})
 
 
 async def foreign_session_overwritten(self: MemoryHotStore, write: Any) -> None:
@@ -317,7 +331,12 @@ async def foreign_session_overwritten(self: MemoryHotStore, write: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "bug"), [("mark_synced", mark_lowered), ("append", foreign_session_overwritten)]
+    ("name", "bug"),
+    [
+        ("mark_synced", mark_lowered),
+        ("mark_synced", changed_read_mark_forgotten),
+        ("append", foreign_session_overwritten),
+    ],
 )
 def test_difference_between_stores_found(
     name: str, bug: Any, valkey_url: str, load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch

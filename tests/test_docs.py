@@ -27,9 +27,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
 from trio_chat.cli import main
 from trio_chat.clients.auth import Authenticator, make_token
-from trio_chat.clients.connection import Connection
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.native import decode
+from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.vocabulary import REQUESTS
 from trio_chat.errors import CloseCode, ReplyCode
@@ -112,7 +112,7 @@ class RecordingLink:
 class Client:
     """A client on a recording link."""
 
-    def __init__(self, link: RecordingLink, connection: Connection) -> None:
+    def __init__(self, link: RecordingLink, connection: NativeConnection) -> None:
         self.link = link
         self.connection = connection
 
@@ -151,7 +151,7 @@ class Server:
     def connect(self, headers: Mapping[bytes, bytes] | None = None) -> Client:
         """Let somebody in who has not said hello, unless by header."""
         link = RecordingLink(self._nursery, headers or {})
-        connection: Any = Connection(link, self.lobby, Authenticator(self.settings), self._registry)  # type: ignore[arg-type]
+        connection: Any = NativeConnection(link, self.lobby, Authenticator(self.settings), self._registry)  # type: ignore[arg-type]
         self.clients.append(Client(link, connection))
         return self.clients[-1]
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from typing_extensions import override
 
 from trio_chat.clients.auth import Authenticator
-from trio_chat.clients.connection import Connection
+from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.errors import BadRequest
@@ -77,8 +77,8 @@ class House:
         settings = Settings(**{"auth_mode": "insecure"} | changes)
         authenticator, registry = Authenticator(settings), Registry(0)
 
-        def converse(link: Link) -> Connection:
-            return Connection(link, self.lobby, authenticator, registry)
+        def converse(link: Link) -> NativeConnection:
+            return NativeConnection(link, self.lobby, authenticator, registry)
 
         # The port may still belong to the connections of before.
         listeners = await trio.open_tcp_listeners(self._port, host="127.0.0.1")

@@ -16,10 +16,13 @@ import msgspec
 import trio
 
 from trio_chat.clients.auth import Authenticator, with_secret
-from trio_chat.clients.connection import Connection
+from trio_chat.clients.engine.server import EngineServer
 from trio_chat.clients.handshake import Refused
+from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.recovery import Recoveries
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
+from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
 from trio_chat.clients.transport import ServerLimits
 from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
@@ -35,6 +38,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/ws"
+SOCKET_IO_PATH = "/socket.io/"
+
+# Engine.IO cannot do without pings.
+_PING_SECONDS = 25.0
+# How long the end may take to note the rooms of clients that will come back to the next process.
+_NOTING_SECONDS = 1.0
 
 
 class App(msgspec.Struct, frozen=True):
@@ -44,6 +53,7 @@ class App(msgspec.Struct, frozen=True):
     stores: Stores
     lobby: Lobby
     clients: ClientServer
+    engine: EngineServer
     registry: Registry
 
     @property
@@ -55,6 +65,11 @@ class App(msgspec.Struct, frozen=True):
     def url(self) -> str:
         """Where native clients connect to."""
         return url_of(self.settings, self.port)
+
+    @property
+    def socket_io_url(self) -> str:
+        """What Socket.IO clients are given; they find `SOCKET_IO_PATH` themselves."""
+        return "http" + self.url.removeprefix("ws").removesuffix(PATH)
 
 
 def url_of(settings: Settings, port: int) -> str:
@@ -85,29 +100,52 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
     async with open_stores(settings) as stores:
         async with open_lobby(hot=stores.hot, archive=stores.archive, settings=settings) as lobby:
             registry = Registry(settings.max_connections_per_user)
+            recoveries = Recoveries(stores.hot, settings.session_expiry_seconds)
+            hall = Hall(lobby, authenticator, registry, recoveries)
+            engine = _engine(settings, hall)
 
-            def converse(link: Link) -> Connection:
-                return Connection(link, lobby, authenticator, registry)
+            def converse(link: Link) -> NativeConnection:
+                return NativeConnection(link, lobby, authenticator, registry)
 
             # Bound last: whoever can connect is served.
             listeners = await open_listeners(settings, tls)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.watch, name="tokens")
+                nursery.start_soon(recoveries.run, name="recoveries")
+                await nursery.start(engine.run, name="engine.io")
                 clients: ClientServer = await nursery.start(
                     partial(
                         serve_clients,
                         listeners,
-                        {PATH: converse},
+                        {PATH: converse, **engine.routes},
                         limits=_limits(settings),
-                        admit=partial(_check_origin, settings),
+                        http=engine.http,
+                        http_paths=engine.routes,
+                        admit=engine.admit,
                     ),
                     name="clients",
                 )
                 try:
-                    yield App(settings, stores, lobby, clients, registry)
+                    yield App(settings, stores, lobby, clients, engine, registry)
+                    await engine.aclose()
                     await clients.aclose()
+                    with trio.move_on_after(_NOTING_SECONDS):
+                        await recoveries.write()
                 finally:
                     nursery.cancel_scope.cancel()
+
+
+def _engine(settings: Settings, hall: Hall) -> EngineServer:
+    return EngineServer(
+        partial(SocketIOConversation, hall=hall),
+        path=SOCKET_IO_PATH,
+        limits=_limits(settings),
+        ping_interval=settings.ping_interval_seconds or _PING_SECONDS,
+        ping_timeout=settings.ping_timeout_seconds,
+        max_payload=settings.max_message_bytes,
+        admit=partial(_check_origin, settings),
+        listed=settings.allowed_origins or (),
+    )
 
 
 def _limits(settings: Settings) -> ServerLimits:

@@ -198,6 +198,7 @@ def _introduce(app: App) -> None:
         f"""
 trio-chat listens on {app.url}
 
+  Socket.IO  clients of that kind connect to {app.socket_io_url}
   sessions   the newest {window} messages, until {expiry:g} s without activity
   live in    {app.stores.hot_place}{_away(app.stores.hot)}
   archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}{_away(app.stores.archive)}

@@ -32,6 +32,8 @@ class ReplyCode(StrEnum):
     """The id belongs to somebody else's message."""
     TOO_MANY_ROOMS = "too_many_rooms"
     """Leave a room before joining another."""
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    """This user has as many connections as allowed. End one, or wait."""
     RATE_LIMITED = "rate_limited"
     """Too fast. Wait, then repeat."""
     OVERLOADED = "overloaded"
@@ -48,7 +50,13 @@ class ReplyCode(StrEnum):
 
 
 _TEMPORARY = frozenset(
-    {ReplyCode.RATE_LIMITED, ReplyCode.OVERLOADED, ReplyCode.UNAVAILABLE, ReplyCode.ROOM_CLOSED}
+    {
+        ReplyCode.TOO_MANY_CONNECTIONS,
+        ReplyCode.RATE_LIMITED,
+        ReplyCode.OVERLOADED,
+        ReplyCode.UNAVAILABLE,
+        ReplyCode.ROOM_CLOSED,
+    }
 )
 
 

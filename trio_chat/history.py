@@ -341,6 +341,10 @@ class History:
         """Return the seq of a message in the window, or None."""
         return self._ids.get(message_id)
 
+    def knows(self, message_id: str) -> bool:
+        """Whether a message is in the window, or was deleted from it not long ago."""
+        return message_id in self._ids or message_id in self._tombstones.values()
+
     def take_superseded(self) -> tuple[int, ...]:
         """Return the seqs superseded since the last call: a store need not keep their entries."""
         taken, self._superseded = tuple(self._superseded), []

@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.bucket import Bucket
-from trio_chat.clients.connection import Connection
 from trio_chat.clients.handshake import Request
+from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.registry import Registry, RegistryStatistics
 from trio_chat.errors import CloseCode, Misconfigured, ReplyCode
 from trio_chat.lobby import open_lobby
@@ -40,7 +40,7 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
-        self.conversation: Connection | None = None
+        self.conversation: NativeConnection | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()
 
@@ -92,7 +92,7 @@ def _texts(frames: bytes) -> list[bytes]:
 class Client:
     """What a client says and gets to hear. Everything is settled before it listens."""
 
-    def __init__(self, link: FakeLink, connection: Connection) -> None:
+    def __init__(self, link: FakeLink, connection: NativeConnection) -> None:
         self.link = link
         self.connection = connection
 
@@ -185,7 +185,7 @@ class House:
         link = FakeLink(
             self._nursery, {name.lower().encode(): text.encode() for name, text in headers.items()}
         )
-        return Client(link, Connection(link, self.lobby, self.authenticator, self.registry))  # type: ignore[arg-type] # it is a fake
+        return Client(link, NativeConnection(link, self.lobby, self.authenticator, self.registry))  # type: ignore[arg-type] # it is a fake
 
     async def greet(self, user: str = "ada") -> Client:
         """Connect and say hello."""

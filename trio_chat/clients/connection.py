@@ -1,173 +1,179 @@
-"""One client: authenticate, take requests, leave.
+"""One client in its rooms, whatever its wire: takes requests, mails them to rooms, and has the answers said.
 
 1. Every method is synchronous: a request becomes mail, its answer comes back as a callback. The reader never waits
    for a room; the one exception, reading the archive, is a task of the connection.
-2. Before `hello` nothing is done for anybody, and little is read. Afterwards each request costs a token of the
-   bucket; an empty bucket refuses, and who goes on regardless is disconnected.
-3. A room is named in every request, and it must be one this connection has joined with its own identity.
-4. A connection is one member of each of its rooms.
+2. A wire decodes what its client says, calls `_take`, and says the answers: `native_connection` and
+   `socketio_connection` do nothing else to a room.
+3. Each request costs a token of the bucket; an empty bucket refuses, and who goes on regardless is disconnected.
+4. A room is named in every request, and it must be one this connection has joined with its own identity.
+5. A connection is one member of each of its rooms.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
+from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, assert_never
 
 import trio
 from typing_extensions import override
 
-from trio_chat.clients import native
 from trio_chat.clients.bucket import Bucket
-from trio_chat.clients.native import NATIVE, NativeVoice, NativeWire
 from trio_chat.clients.vocabulary import (
     DeleteMessage,
     EditMessage,
     GetHistory,
     Heartbeat,
-    Hello,
     JoinRoom,
     LeaveRoom,
+    Order,
     Ref,
-    Request,
     RoomRequest,
     SendMessage,
     StartTyping,
     StopTyping,
+    TouchPresence,
     UpdateReceipt,
 )
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
-from trio_chat.mail import Accepted, Answer, Delete, Done, Edit, Join, Joined, Leave, Post, Read, Type
+from trio_chat.mail import Accepted, Answer, Delete, Done, Edit, Join, Joined, Leave, Post, Read, Touch, Type
 from trio_chat.message import check_content, check_metadata, check_role
 
 if TYPE_CHECKING:
-    from trio_chat.clients.auth import Authenticator, Identity
+    from collections.abc import Awaitable, Callable
+
+    from trio_chat.clients.auth import Identity
     from trio_chat.clients.registry import Registry
-    from trio_chat.clients.transport import Link
     from trio_chat.lobby import Lobby
+    from trio_chat.mail import Wire
     from trio_chat.message import Position
+    from trio_chat.paging import Page
 
 logger = logging.getLogger(__name__)
 
 _BAD_REQUESTS = 5
 _BAD_SECONDS = 10.0
-# A hello with the longest token, and room to spare.
-_HELLO_BYTES = 16_384
 # How many pages of history one connection may be reading at once.
 _PAGES = 4
 
 
-class Connection:
+class AnyLink(Protocol):
+    """What every kind of link can do. None of it waits."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has yet to take much of the histories it has asked for."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin to end the connection."""
+        ...
+
+    def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that ends with the connection."""
+        ...
+
+
+class Connection(ABC):
     """See the module. Lives as long as its link."""
 
-    def __init__(self, link: Link, lobby: Lobby, authenticator: Authenticator, registry: Registry) -> None:
-        self._link = link
+    may_join_again: ClassVar[bool] = False
+    """Whether joining a room one is in gets its history once more, rather than an error."""
+
+    def __init__(self, link: AnyLink, lobby: Lobby, registry: Registry) -> None:
+        self._ways = link
         self._lobby = lobby
-        self._authenticator = authenticator
         self._registry = registry
         self._settings = lobby.settings
         self._identity: Identity | None = None
-        self._rooms: set[str] = set()
+        self._rooms: dict[str, object] = {}
+        """Where it is or is about to be, and its newest request to join."""
         self._bad: deque[float] = deque(maxlen=_BAD_REQUESTS)
         self._bucket = Bucket(self._settings.request_rate, self._settings.request_burst)
         self._pages = 0
-        self._greeted = trio.Event()
-        header = link.request.headers.get(b"authorization", b"")
-        if header[:7].lower() == b"bearer ":
-            self._hello(Hello(token=header[7:].strip().decode("latin-1")))
-        else:
-            link.start_soon(self._expect_hello)
 
     @override
     def __repr__(self) -> str:
         who = self._identity.user if self._identity else "nobody"
-        return f"<Connection of {who} rooms={len(self._rooms)} {self._link!r}>"
+        return f"<{type(self).__name__} of {who} rooms={len(self._rooms)} {self._ways!r}>"
 
     # --- what rooms see: a member
 
     @property
     def user(self) -> str:
         """Who this is."""
-        assert self._identity is not None  # noqa: S101 - nobody joins before hello
+        assert self._identity is not None  # noqa: S101 - nobody joins without an identity
         return self._identity.user
 
     @property
-    def wire(self) -> NativeWire:
-        """The native wire."""
-        return NATIVE
+    @abstractmethod
+    def wire(self) -> Wire:
+        """How this client is spoken to."""
 
-    def hear(self, parcel: bytes, *, droppable: bool) -> None:
+    @abstractmethod
+    def hear(self, parcel: Any, *, droppable: bool) -> None:
         """Send what a room says."""
-        self._link.offer(parcel, droppable=droppable)
 
     def put_out(self, room: str) -> None:
         """Forget a room that has put this connection out."""
-        self._rooms.discard(room)
+        self._rooms.pop(room, None)
+        self._rooms_changed()
 
-    # --- what the link calls
+    def _rooms_changed(self) -> None:  # noqa: B027  # most wires need not know
+        """Know that the client has joined or left a room."""
 
-    def on_text(self, payload: bytes) -> None:
-        """Take one request."""
-        if self._identity is None and len(payload) > _HELLO_BYTES:
-            self._refuse(None, None, BadRequest(f"expected hello first, of at most {_HELLO_BYTES} bytes"))
-            return
-        try:
-            request = native.decode(payload)
-        except BadRequest as error:
-            self._refuse(native.ref_of(payload), None, error)
-            return
-        try:
-            self._take(request)
-        except (BadRequest, Unavailable) as error:
-            room = None if isinstance(request, (Hello, Heartbeat)) else request.room
-            self._refuse(request.ref, room, error)
+    # --- what the registry calls
 
-    def on_closed(self) -> None:
-        """Leave every room."""
-        self._greeted.set()
+    def token_expired(self) -> None:
+        """End the connection: its token has expired."""
+        self._ways.close(
+            CloseCode.TOKEN_EXPIRED, "the token has expired: come back with a fresh one and resume"
+        )
+
+    # --- what a wire says
+
+    @abstractmethod
+    def _say_joined(self, ref: Ref, room: str, joined: Joined) -> None: ...
+
+    @abstractmethod
+    def _say_left(self, ref: Ref, room: str) -> None: ...
+
+    @abstractmethod
+    def _say_accepted(self, ref: Ref, room: str, accepted: Accepted) -> None: ...
+
+    @abstractmethod
+    def _say_done(self, ref: Ref, room: str) -> None: ...
+
+    @abstractmethod
+    def _say_page(self, ref: Ref, room: str, page: Page) -> None: ...
+
+    @abstractmethod
+    def _say_heartbeat(self, ref: Ref) -> None: ...
+
+    @abstractmethod
+    def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None: ...
+
+    # --- coming and going
+
+    def _enter(self, identity: Identity) -> bool:
+        """Become somebody; False, and nothing has changed, if the user has as many connections as allowed."""
+        if not self._registry.enter(identity.user, self, identity.expires_at):
+            return False
+        self._identity = identity
+        return True
+
+    def _depart(self, *, activity: bool) -> None:
+        """Leave every room, for good. May be called again."""
         for room in self._rooms:
-            self._leave(room, activity=False)
+            self._leave(room, activity=activity)
         self._rooms.clear()
         if self._identity is not None:
             self._registry.leave(self._identity.user, self)
 
-    def token_expired(self) -> None:
-        """End the connection: its token has expired."""
-        self._link.close(
-            CloseCode.TOKEN_EXPIRED, "the token has expired: come back with a fresh one and resume"
-        )
-
-    # --- hello
-
-    async def _expect_hello(self) -> None:
-        with trio.move_on_after(self._settings.hello_timeout):
-            await self._greeted.wait()
-        if not self._greeted.is_set():
-            self._link.close(CloseCode.HELLO_TIMEOUT, "no hello came in time")
-
-    def _hello(self, hello: Hello) -> None:
-        try:
-            identity = self._authenticate(hello)
-        except BadRequest as error:
-            self._link.offer(native.error(hello.ref, None, error))
-            self._link.close(CloseCode.UNAUTHORIZED, str(error))
-            return
-        if not self._registry.enter(identity.user, self, identity.expires_at):
-            self._link.close(CloseCode.TOO_MANY_CONNECTIONS, "this user has as many connections as allowed")
-            return
-        self._identity = identity
-        self._greeted.set()
-        durability = self._lobby.hot.durability if self._lobby.hot.healthy else "memory"
-        self._link.offer(
-            native.welcome(hello.ref, identity.user, secrets.token_hex(8), durability, self._limits())
-        )
-
-    def _authenticate(self, hello: Hello) -> Identity:
-        if self._settings.auth_mode == "insecure" and hello.user is not None:
-            return self._authenticator.insecure(hello.user)
-        return self._authenticator.authenticate(hello.token or "")
+    def _promise(self) -> str:
+        return self._lobby.hot.durability if self._lobby.hot.healthy else "memory"
 
     def _limits(self) -> dict[str, float]:
         settings = self._settings
@@ -183,55 +189,69 @@ class Connection:
 
     # --- requests
 
-    def _take(self, request: Request) -> None:
-        if isinstance(request, Hello):
-            if self._identity is not None:
-                raise BadRequest("hello: this connection has said hello already")
-            self._hello(request)
-            return
-        if self._identity is None:
-            raise BadRequest("expected hello first", ReplyCode.UNAUTHORIZED)
-        if not self._bucket.take():
-            self._slow_down()
-            return
+    def _take(self, request: Order, identity: Identity) -> None:
+        """Do what the client asks.
+
+        Raises:
+            BadRequest: it may not, or asked in a wrong way.
+            Unavailable: not now.
+        """
         match request:
             case Heartbeat():
-                self._link.offer(native.heartbeat(request.ref))
+                self._say_heartbeat(request.ref)
             case JoinRoom():
-                self._join(request, self._identity)
+                self._join(request, identity)
             case _:
                 if request.room not in self._rooms:
                     raise BadRequest("room: join it first", ReplyCode.NOT_JOINED)
-                self._in_room(request, self._identity)
+                self._in_room(request, identity)
 
-    def _slow_down(self) -> None:
+    def _afford(self) -> bool:
+        """Pay for a request. False if the connection is over, since the client does not slow down.
+
+        Raises:
+            Unavailable: the client has to slow down.
+        """
+        if self._bucket.take():
+            return True
         if self._bucket.broke:
-            self._link.close(CloseCode.RATE_LIMITED, "too many requests: wait, come back and resume")
-            return
+            self._ways.close(CloseCode.RATE_LIMITED, "too many requests: wait, come back and resume")
+            return False
         slower = f"at most {self._settings.request_rate:g} requests a second; wait, then repeat"
         raise Unavailable(slower, ReplyCode.RATE_LIMITED)
 
     def _join(self, request: JoinRoom, identity: Identity) -> None:
         room = request.room
-        if room in self._rooms:
+        again = room in self._rooms
+        if again and not self.may_join_again:
             raise BadRequest("room: this connection is in it already", ReplyCode.ALREADY_JOINED)
         if not identity.may_join(room):
             raise BadRequest("room: not yours to join", ReplyCode.FORBIDDEN)
         limit = self._settings.max_rooms_per_connection
-        if limit and len(self._rooms) >= limit:
+        if limit and len(self._rooms) >= limit and not again:
             raise BadRequest(f"room: at most {limit} rooms a connection; leave one", ReplyCode.TOO_MANY_ROOMS)
         self._check_reading()
         resume = request.resume.position() if request.resume is not None else None
-        self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room)))
-        self._rooms.add(room)
+        token = object()
+        self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room, token)))
+        self._rooms[room] = token
+        self._rooms_changed()
 
-    def _joined(self, ref: Ref, room: str, answer: Answer) -> None:
-        if isinstance(answer, Joined) and isinstance(answer.voice, NativeVoice):
-            logger.info("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
-            self._link.offer(answer.voice.joined(ref, answer), exempt=True)
+    def _joined(self, ref: Ref, room: str, token: object, answer: Answer) -> None:
+        if isinstance(answer, Joined):
+            if not answer.recovered:
+                logger.info("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
+            self._say_joined(ref, room, answer)
         elif isinstance(answer, TrioChatError):
-            self._rooms.discard(room)
+            # A later request may yet succeed, and who was in already still is.
+            if self._rooms.get(room) is token and not self._is_in(room):
+                del self._rooms[room]
+                self._rooms_changed()
             self._refuse(ref, room, answer)
+
+    def _is_in(self, room: str) -> bool:
+        found = self._lobby.rooms.get(room)
+        return found is not None and self in found.audience
 
     def _leave(self, room: str, *, activity: bool, ref: Ref = None) -> None:
         answer = partial(self._left, ref, room)
@@ -244,7 +264,7 @@ class Connection:
         if isinstance(answer, TrioChatError):
             self._refuse(ref, room, answer)
         else:
-            self._link.offer(native.left(ref, room))
+            self._say_left(ref, room)
 
     def _in_room(self, request: RoomRequest, identity: Identity) -> None:
         room, user, moderator = request.room, identity.user, identity.may_moderate
@@ -263,8 +283,11 @@ class Connection:
                 self._lobby.mail(room, Type(user, False, done))
             case UpdateReceipt():
                 self._lobby.mail(room, Read(user, request.message_id, done))
+            case TouchPresence():
+                self._lobby.mail(room, Touch(user, done))
             case LeaveRoom():
-                self._rooms.discard(room)
+                del self._rooms[room]
+                self._rooms_changed()
                 self._leave(room, activity=True, ref=request.ref)
             case GetHistory():
                 self._read_page(request)
@@ -293,16 +316,16 @@ class Connection:
 
     def _done(self, ref: Ref, room: str, answer: Answer) -> None:
         if isinstance(answer, Accepted):
-            self._link.offer(native.ack(ref, room, answer))
+            self._say_accepted(ref, room, answer)
         elif isinstance(answer, TrioChatError):
             self._refuse(ref, room, answer)
         elif ref is not None:
             # What is no event has nothing to acknowledge but that it was done, to those who wait for that.
-            self._link.offer(native.done(ref, room))
+            self._say_done(ref, room)
 
     def _check_reading(self) -> None:
         """Refuse more history to a client that has not read what it got, so that it cannot fill the memory."""
-        if self._link.behind:
+        if self._ways.behind:
             raise Unavailable("read the history you have asked for first, then repeat", ReplyCode.OVERLOADED)
 
     def _read_page(self, request: GetHistory) -> None:
@@ -311,12 +334,12 @@ class Connection:
             raise Unavailable(f"at most {_PAGES} pages at a time; wait for one", ReplyCode.OVERLOADED)
         self._check_reading()
         self._pages += 1
-        self._link.start_soon(self._page, request, before)
+        self._ways.start_soon(self._page, request, before)
 
     async def _page(self, request: GetHistory, before: Position | None) -> None:
         try:
             found = await self._lobby.history(request.room, before, request.limit)
-            self._link.offer(native.page(request.ref, request.room, found), exempt=True)
+            self._say_page(request.ref, request.room, found)
         except TrioChatError as error:
             self._refuse(request.ref, request.room, _without_places(error))
         finally:
@@ -325,13 +348,13 @@ class Connection:
     # --- refusals
 
     def _refuse(self, ref: Ref, room: str | None, error: TrioChatError) -> None:
-        self._link.offer(native.error(ref, room, error))
+        self._say_refused(ref, room, error)
         malformed = isinstance(error, BadRequest) and error.code is ReplyCode.BAD_REQUEST
         if malformed or self._identity is None:
             now = trio.current_time()
             self._bad.append(now)
             if len(self._bad) == _BAD_REQUESTS and now - self._bad[0] <= _BAD_SECONDS:
-                self._link.close(CloseCode.BAD_REQUESTS, "too many malformed requests: mend the client")
+                self._ways.close(CloseCode.BAD_REQUESTS, "too many malformed requests: mend the client")
 
 
 def _without_places(error: TrioChatError) -> TrioChatError:

@@ -52,7 +52,7 @@ def decode(text: bytes) -> Request:
             outside its limits.
     """
     try:
-        request = _decoder.decode(text)
+        request: Request = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise BadRequest(f"expected one of the requests of the protocol as a JSON object: {error}") from None
     except (RecursionError, UnicodeDecodeError):
@@ -295,12 +295,14 @@ class NativeVoice(Voice):
         past = self._missed(joined) if joined.recovered else self._window(joined)
         receipts = {user: _receipt(receipt) for user, receipt in joined.receipts.items()}
         presence = [_presence(one) for one in joined.presence]
+        typing = [text_frame(self._tell(Typing(user, True))) for user in joined.typing]
         return b"".join(
             (
                 text_frame(_encode(head)),
                 past,
                 text_frame(_encode({"type": "receipt:list", "room": self._room, "receipts": receipts})),
                 text_frame(_encode({"type": "presence:list", "room": self._room, "members": presence})),
+                *typing,
             )
         )
 

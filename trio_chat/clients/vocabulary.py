@@ -6,7 +6,7 @@ missing fields are refused. What a field may hold beyond its type is checked by 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -105,6 +105,12 @@ class UpdateReceipt(_Request, frozen=True, tag="receipt:update", rename={"messag
     message_id: str
 
 
+class TouchPresence(_Request, frozen=True, tag="presence:heartbeat"):
+    """The user is still here and active."""
+
+    room: str
+
+
 class GetHistory(_Request, frozen=True, tag="history:get"):
     """Read backwards from a position, or from the newest message."""
 
@@ -125,13 +131,18 @@ RoomRequest: TypeAlias = (
     | StartTyping
     | StopTyping
     | UpdateReceipt
+    | TouchPresence
     | GetHistory
 )
-Request: TypeAlias = Hello | JoinRoom | RoomRequest | Heartbeat
+Order: TypeAlias = JoinRoom | RoomRequest | Heartbeat
+Request: TypeAlias = Hello | Order
 REQUESTS: tuple[type, ...] = get_args(Request)
 
 
-def check(request: Request) -> Request:
+_R = TypeVar("_R", bound=Request)
+
+
+def check(request: _R) -> _R:
     """Return the request, or refuse ids and refs outside their limits.
 
     Raises:

@@ -1,0 +1,296 @@
+"""A client of the Socket.IO wire, from its connect to its end.
+
+1. It knows where its client is in each of its rooms (its *places*), which make the offset of what it says.
+2. A client that comes back is put into all of its rooms or into none. Until the last one has answered, what rooms
+   say is held; then each room's past is said, and what was held behind it.
+3. When it is over it says nothing more, whatever rooms still answer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
+
+from trio_chat.clients import socketio
+from trio_chat.clients.connection import Connection
+from trio_chat.clients.offsets import offset_of, place_of
+from trio_chat.clients.socketio import SOCKET_IO, RoomParcel, SocketIOVoice, SocketIOWire
+from trio_chat.clients.socketio_requests import UnknownEvent, read
+from trio_chat.clients.vocabulary import Heartbeat
+from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
+from trio_chat.mail import Join, Joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trio_chat.clients.auth import Identity
+    from trio_chat.clients.bucket import Bucket
+    from trio_chat.clients.engine.session import EngineLink
+    from trio_chat.clients.engine.terms import Parcel
+    from trio_chat.clients.packets import Event
+    from trio_chat.clients.recovery import Recoveries, Recovery
+    from trio_chat.clients.registry import Registry
+    from trio_chat.clients.vocabulary import Ref
+    from trio_chat.lobby import Lobby
+    from trio_chat.mail import Accepted, Answer
+    from trio_chat.message import Position
+    from trio_chat.paging import Page
+
+
+class SocketIOConnection(Connection):
+    """See the module.
+
+    Args:
+        link: how the client is reached.
+        lobby: the rooms.
+        registry: who is connected.
+        recoveries: where the client's rooms are noted.
+        recovery: the client's.
+        bucket: its session's, which a client that connects over and over does not fill by that.
+
+    Attributes:
+        recovery: the client's way back.
+    """
+
+    may_join_again: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        link: EngineLink,
+        lobby: Lobby,
+        registry: Registry,
+        recoveries: Recoveries,
+        recovery: Recovery,
+        *,
+        bucket: Bucket,
+    ) -> None:
+        super().__init__(link, lobby, registry)
+        self._bucket = bucket
+        self.recovery = recovery
+        self._link = link
+        self._recoveries = recoveries
+        self._places: dict[str, bytes] = {}
+        self._return: _Return | None = None
+        self._over = False
+
+    @property
+    @override
+    def wire(self) -> SocketIOWire:
+        """The Socket.IO wire."""
+        return SOCKET_IO
+
+    @override
+    def hear(self, parcel: RoomParcel, *, droppable: bool) -> None:
+        if self._return is not None:
+            self._return.held.append((parcel, droppable))
+        elif not self._over:
+            self._pass_on(parcel, droppable)
+
+    def _pass_on(self, parcel: RoomParcel, droppable: bool) -> None:
+        places = self._places
+        places[parcel.room] = parcel.place
+        if len(places) == 1:
+            self._link.offer(parcel.shared, droppable=droppable)
+        else:
+            self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
+
+    def _places_besides(self, room: str) -> bytes:
+        return b",".join([place for other, place in self._places.items() if other != room])
+
+    @override
+    def put_out(self, room: str) -> None:
+        super().put_out(room)
+        self._places.pop(room, None)
+
+    @override
+    def _rooms_changed(self) -> None:
+        if not self._over:
+            self._recoveries.note_rooms(self.recovery, frozenset(self._rooms))
+
+    # --- coming and going
+
+    def enter(self, identity: Identity) -> bool:
+        """Become somebody, and hold the way back; False if the user has as many connections as allowed."""
+        if not self._enter(identity):
+            return False
+        self.recovery.holder = self
+        return True
+
+    def welcome(self) -> None:
+        """Tell the client what to expect. Its offsets of earlier connections are void from now on."""
+        self._link.offer(socketio.welcome(self.user, self._promise(), self._limits()))
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        room = None
+        try:
+            if self._identity is not None and self._afford():
+                request = read(event, self._find_room)
+                room = None if isinstance(request, Heartbeat) else request.room
+                self._take(request, self._identity)
+        except UnknownEvent as error:
+            # None of our business, and no mistake; but whoever waits for an answer gets one.
+            if event.ack is not None:
+                self._say_refused(event.ack, None, error)
+        except (BadRequest, Unavailable) as error:
+            self._refuse(event.ack, room, error)
+
+    def _find_room(self, message: str) -> str:
+        rooms = self._lobby.rooms
+        found = [name for name in self._rooms if name in rooms and rooms[name].ledger.history.knows(message)]
+        if not found and len(self._rooms) == 1:
+            # It may be in the mail, just sent. The room will know.
+            return next(iter(self._rooms))
+        if not found:
+            text = "messageId: no such message among the newest of the rooms you have joined"
+            raise BadRequest(text, ReplyCode.NOT_FOUND)
+        if len(found) > 1:
+            raise BadRequest(
+                "messageId: several of your rooms have this message; leave one", ReplyCode.CONFLICT
+            )
+        return found[0]
+
+    def give_way(self) -> None:
+        """End: the client has come back on another connection. The rooms are left once the link has ended."""
+        self._over = True
+        self._registry.leave(self.user, self)
+        self._link.close(CloseCode.NORMAL, "you have come back on another connection")
+
+    def lose(self) -> None:
+        """End: the connection is gone. The client may come back."""
+        if not self._over:
+            self._over = True
+            self._recoveries.note_away(self.recovery)
+        self._depart(activity=False)
+
+    def leave(self) -> None:
+        """End: the client disconnects on purpose, and will not be put back."""
+        self._over = True
+        self._recoveries.end(self.recovery)
+        self._depart(activity=True)
+
+    # --- coming back
+
+    def come_back(
+        self, identity: Identity, places: Mapping[str, Position], done: Callable[[bool], None]
+    ) -> None:
+        """Join the rooms the client was in, from its places on.
+
+        Args:
+            identity: whose rooms; each must still be theirs to join.
+            places: where the client is. A room it has no place in is one whose history never reached it.
+            done: called once, with whether it worked. If it did, `catch_up` is to follow; else this is over.
+        """
+        rooms = sorted(self.recovery.rooms)
+        self._return = coming = _Return(len(rooms), places, done)
+        self._places = {
+            room: place_of(room, places[room].epoch, places[room].seq) for room in rooms if room in places
+        }
+        if not all(map(identity.may_join, rooms)):
+            self._give_up(coming)
+            return
+        try:
+            for room in rooms:
+                self._lobby.mail(room, Join(self, places.get(room), partial(self._returned, room)))
+                self._rooms[room] = coming
+        except Unavailable:
+            self._give_up(coming)
+
+    def _returned(self, room: str, answer: Answer) -> None:
+        coming = self._return
+        if coming is None or self._over:
+            return
+        place = coming.places.get(room)
+        # At 0 it had no message of that session, which may be over: the history takes nothing away.
+        if not isinstance(answer, Joined) or not (answer.recovered or place is None or place.seq == 0):
+            self._give_up(coming)
+            return
+        if isinstance(answer.voice, SocketIOVoice):
+            answer.voice.stand_at(answer.epoch, answer.seq)
+        coming.answers[room] = answer
+        if len(coming.answers) == coming.expected:
+            coming.done(True)
+
+    def _give_up(self, coming: _Return) -> None:
+        self._over = True
+        self._depart(activity=False)
+        coming.done(False)
+
+    def catch_up(self) -> None:
+        """Tell a client that has come back what it has missed."""
+        coming, self._return = self._return, None
+        if coming is None:
+            return
+        for room, answer in coming.answers.items():
+            place = coming.places.get(room)
+            self._say_past(room, answer, 0 if place is None else place.seq)
+        for parcel, droppable in coming.held:
+            self._pass_on(parcel, droppable)
+
+    # --- answers
+
+    def _say_past(self, room: str, joined: Joined, since: int) -> None:
+        if isinstance(joined.voice, SocketIOVoice):
+            self._places[room] = place_of(room, joined.epoch, joined.seq)
+            self._link.offer(joined.voice.joined(joined, self._places_besides(room), since), exempt=True)
+
+    @override
+    def _say_joined(self, ref: Ref, room: str, joined: Joined) -> None:
+        if self._over or not isinstance(joined.voice, SocketIOVoice):
+            return
+        joined.voice.stand_at(joined.epoch, joined.seq)
+        if isinstance(ref, int):
+            self._link.offer(socketio.joined(ref, joined))
+        self._say_past(room, joined, 0)
+
+    @override
+    def _say_left(self, ref: Ref, room: str) -> None:
+        if not self._over:
+            self._places.pop(room, None)
+            self._link.offer(socketio.left(room, offset_of(self._places.values())))
+            self._say_done(ref, room)
+
+    @override
+    def _say_accepted(self, ref: Ref, room: str, accepted: Accepted) -> None:
+        self._acknowledge(ref, lambda number: socketio.accepted(number, accepted))
+
+    @override
+    def _say_done(self, ref: Ref, room: str) -> None:
+        self._acknowledge(ref, socketio.done)
+
+    def _acknowledge(self, ref: Ref, encode: Callable[[int], Parcel]) -> None:
+        if isinstance(ref, int) and not self._over:
+            self._link.offer(encode(ref))
+
+    @override
+    def _say_page(self, ref: Ref, room: str, page: Page) -> None:
+        if not self._over:
+            self._link.offer(socketio.page(_number(ref), room, page), exempt=True)
+
+    @override
+    def _say_heartbeat(self, ref: Ref) -> None:
+        self._link.offer(socketio.heartbeat(_number(ref)))
+
+    @override
+    def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None:
+        if not self._over:
+            self._link.offer(socketio.refusal(_number(ref), room, error))
+
+
+class _Return:
+    """A client's coming back, until the last room has answered."""
+
+    __slots__ = ("answers", "done", "expected", "held", "places")
+
+    def __init__(self, expected: int, places: Mapping[str, Position], done: Callable[[bool], None]) -> None:
+        self.expected = expected
+        self.places = places
+        self.done = done
+        self.answers: dict[str, Joined] = {}
+        self.held: list[tuple[RoomParcel, bool]] = []
+
+
+def _number(ref: Ref) -> int | None:
+    return ref if isinstance(ref, int) else None
