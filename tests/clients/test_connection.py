@@ -1208,9 +1208,9 @@ async def test_who_hangs_up_waits_for_no_page(autojump_clock: MockClock, house: 
 async def test_its_repr_says_who_and_where(house: House) -> None:
     """One line for whoever looks into a running server."""
     client = house.connect()
-    assert repr(client.connection).startswith("<Connection of nobody rooms=0 ")
+    assert repr(client.connection).startswith("<NativeConnection of nobody rooms=0 ")
     client.say("hello", user="ada")
     await client.skip()
     await client.join()
 
-    assert repr(client.connection).startswith("<Connection of ada rooms=1 ")
+    assert repr(client.connection).startswith("<NativeConnection of ada rooms=1 ")

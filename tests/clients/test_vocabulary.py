@@ -22,6 +22,7 @@ from trio_chat.clients.vocabulary import (
     SendMessage,
     StartTyping,
     StopTyping,
+    TouchPresence,
     UpdateReceipt,
     check,
     check_ref,
@@ -57,6 +58,7 @@ WORDS: list[tuple[dict[str, Any], Any]] = [
     ({"type": "message:delete", "room": "r", "id": "m"}, DeleteMessage(room="r", id="m")),
     ({"type": "typing:start", "room": "r"}, StartTyping(room="r")),
     ({"type": "typing:stop", "room": "r"}, StopTyping(room="r")),
+    ({"type": "presence:heartbeat", "room": "r"}, TouchPresence(room="r")),
     (
         {"type": "receipt:update", "room": "r", "lastReadMessageId": "m"},
         UpdateReceipt(room="r", message_id="m"),

@@ -12,6 +12,7 @@ Source: the Socket.IO protocol, revision 5 (socketio/socket.io, docs/socket.io-p
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -36,6 +37,7 @@ _MAX_DEPTH: Final = MAX_DEPTH + 1
 
 # A namespace goes to the first comma or, as in `0/admin`, to the end.
 _HEAD: Final = re.compile(rb"([0-4])(?:(/[^,]*),?)?([0-9]*)")
+_HALF: Final = b"\\ud"
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 _T = TypeVar("_T")
@@ -172,7 +174,7 @@ def _connect_error(namespace: str, payload: bytes) -> ConnectError:
 
 def _parse(decoder: msgspec.json.Decoder[_T], payload: bytes, expected: str) -> _T:
     try:
-        value = decoder.decode(payload)
+        value = decoder.decode(payload) if _HALF not in payload.lower() else _with_halves(decoder, payload)
     except ValueError as error:
         raise BadRequest(f"expected {expected}: {error}") from None
     except RecursionError:
@@ -181,6 +183,19 @@ def _parse(decoder: msgspec.json.Decoder[_T], payload: bytes, expected: str) -> 
     if payload.count(b"[") + payload.count(b"{") > _MAX_DEPTH and _is_too_deep(value):
         raise BadRequest(_TOO_DEEP)
     return value
+
+
+def _with_halves(decoder: msgspec.json.Decoder[_T], payload: bytes) -> _T:
+    """Decode JSON that may hold half a character, as JavaScript makes by cutting an emoji in two.
+
+    It is for whoever looks at the texts to refuse it, and no reason to end a connection.
+    """
+    value: Any = json.loads(payload, parse_constant=_no_constant)
+    return msgspec.convert(value, decoder.type)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
 
 
 _TOO_DEEP: Final = f"expected JSON nested at most {_MAX_DEPTH} levels"

@@ -21,6 +21,8 @@ from typing_extensions import override
 from trio_chat.errors import TrioChatError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trio_chat.stores.base import HotStore
 
 logger = logging.getLogger(__name__)
@@ -56,15 +58,17 @@ class Recovery:
         user: whose it is.
         rooms: where it is to be put back.
         holder: who has it now; None while the client is away.
+        exact: whether `rooms` is what the client was told. A note may be a moment older than that.
     """
 
-    __slots__ = ("holder", "pid", "rooms", "until", "user", "written")
+    __slots__ = ("exact", "holder", "pid", "rooms", "until", "user", "written")
 
     def __init__(self, pid: str, user: str, rooms: frozenset[str] = frozenset()) -> None:
         self.pid = pid
         self.user = user
         self.rooms = rooms
         self.holder: Holder | None = None
+        self.exact = True
         self.until = 0.0
         """When it is over, while the client is away."""
         self.written = 0.0
@@ -73,6 +77,10 @@ class Recovery:
     def __repr__(self) -> str:
         state = "held" if self.holder is not None else "away"
         return f"<Recovery of {self.user} {state} rooms={len(self.rooms)}>"
+
+    def fits(self, places: Collection[str]) -> bool:
+        """Whether a client that says it is in these places can be put back. In none: it has heard nothing yet."""
+        return self.exact or not places or self.rooms == set(places)
 
 
 class RecoveryStatistics(msgspec.Struct, frozen=True):
@@ -168,7 +176,10 @@ class Recoveries:
         if note is None or pid in self._ended:
             return None
         # Somebody else may have asked meanwhile.
-        recovery = self._known.setdefault(pid, Recovery(pid, note.user, frozenset(note.rooms)))
+        recovery = self._known.get(pid)
+        if recovery is None:
+            recovery = self._known[pid] = Recovery(pid, note.user, frozenset(note.rooms))
+            recovery.exact = False
         if recovery.holder is None:
             recovery.until = trio.current_time() + self._seconds
             recovery.written = trio.current_time()
@@ -181,13 +192,16 @@ class Recoveries:
 
     async def run(self) -> None:
         """Write notes, renew them, forget those whose time is up. Runs until cancelled; cancelling is safe."""
+        renewal = trio.current_time()
         while True:
-            with trio.move_on_after(self._seconds / 4):
+            with trio.move_on_at(renewal):
                 await self._bell.wait()
                 # Many clients come at once; one round trip does for all of them.
                 await trio.sleep(_GATHER_SECONDS)
             self._bell = trio.Event()
-            self._renew()
+            if trio.current_time() >= renewal:
+                self._renew()
+                renewal = trio.current_time() + self._seconds / 8
             if not await self.write():
                 await trio.sleep(_RETRY_SECONDS)
                 self._bell.set()

@@ -188,7 +188,7 @@ class SocketIOConnection(Connection):
         self._places = {
             room: place_of(room, places[room].epoch, places[room].seq) for room in rooms if room in places
         }
-        if not all(map(identity.may_join, rooms)):
+        if not self.recovery.fits(places) or not all(map(identity.may_join, rooms)):
             self._give_up(coming)
             return
         try:
@@ -223,6 +223,7 @@ class SocketIOConnection(Connection):
         coming, self._return = self._return, None
         if coming is None:
             return
+        self.recovery.exact = True
         for room, answer in coming.answers.items():
             place = coming.places.get(room)
             self._say_past(room, answer, 0 if place is None else place.seq)

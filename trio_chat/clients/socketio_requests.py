@@ -69,7 +69,8 @@ def read(event: packets.Event, find: Finder) -> Order:
     """
     reader = _READERS.get(event.name)
     if reader is None:
-        raise UnknownEvent(f"{event.name[:64]}: no such event; expected one of {', '.join(_READERS)}")
+        name = event.name[:64].encode(errors="replace").decode()
+        raise UnknownEvent(f"{name}: no such event; expected one of {', '.join(_READERS)}")
     return check(reader(event, find))
 
 
