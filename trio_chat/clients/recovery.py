@@ -80,7 +80,7 @@ class Recovery:
 
     def fits(self, places: Collection[str]) -> bool:
         """Whether a client that says it is in these places can be put back. In none: it has heard nothing yet."""
-        return self.exact or not places or self.rooms == set(places)
+        return self.exact or not places or self.rooms == frozenset(places)
 
 
 class RecoveryStatistics(msgspec.Struct, frozen=True):
