@@ -63,6 +63,8 @@ def test_the_terminal_chat_prints_what_everybody_says(
         "ada: hello, bob",
         "-- bob is here",
         "bob: hello, ada",
+        "-- bob has left",
+        "-- ada has left",
     ]
 
 
@@ -75,7 +77,7 @@ def test_the_terminal_chat_goes_on_after_a_mistake(
 
     printed = capsys.readouterr().out
     assert "-- content: expected a text, got an empty one" in printed
-    assert printed.endswith("ada: now\n")
+    assert printed.endswith("ada: now\n-- ada has left\n")
 
 
 # --- a bot

@@ -143,27 +143,27 @@ class Audience:
         """Tell everybody, `besides` one user. Never waits."""
         # All wires are wrapped before anybody is told: if one cannot be, nobody has heard half of it.
         parcels = [(group, group.voice.tell(hearings)) for group in self._groups.values()]
-        gone = [
-            member.user
-            for group, parcel in parcels
-            for member in list(group.members)
-            if member.user != besides and self._fails(member, parcel, droppable)
-        ]
-        for user in gone:
+        failed: list[Member] = []
+        for group, parcel in parcels:
+            for member in list(group.members):
+                if besides is not None and member.user == besides:
+                    continue
+                try:
+                    member.hear(parcel, droppable=droppable)
+                except Exception:
+                    failed.append(member)
+                    logger.exception(
+                        "room %s: a member of user %s failed to take a message and is out",
+                        self._room, member.user,
+                    )  # fmt: skip
+        for user in [member.user for member in failed if self._put_out(member)]:
             self.tell([Presence(user, False, self._last_active.pop(user))], droppable=True)
 
-    def _fails(self, member: Member, parcel: object, droppable: bool) -> bool:
-        """Let a member hear. If it fails it is out; returns whether its user is gone with it."""
-        try:
-            member.hear(parcel, droppable=droppable)
-        except Exception:
-            logger.exception(
-                "room %s: a member of user %s failed to take a message and is out", self._room, member.user
-            )
-            gone = self.remove(member)
-            member.put_out(self._room)
-            return gone
-        return False
+    def _put_out(self, member: Member) -> bool:
+        """Put a member out; returns whether its user is gone with it."""
+        gone = self.remove(member)
+        member.put_out(self._room)
+        return gone
 
     def clear(self) -> None:
         """Put everybody out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -143,7 +144,19 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
         settings.max_messages_per_session,
         settings.session_sync_interval_seconds,
     )
+    _calm_collector()
     return trio.run(serve, settings)
+
+
+def _calm_collector() -> None:
+    """Let Python look for cyclic garbage less often.
+
+    There is hardly any, since messages are freed by counting, and each full search goes through every connection:
+    measured, the default cost a quarter of a busy server's time and pauses of 200 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 25, 25)
 
 
 async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED) -> int:

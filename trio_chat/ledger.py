@@ -34,6 +34,8 @@ from trio_chat.stores.base import (
     HotStore,
     Session,
     Stored,
+    Submitted,
+    Unsettled,
     newer,
     newest,
 )
@@ -205,13 +207,42 @@ class Ledger:
         """Note how far a user has read, for the next write."""
         self.receipts[user] = self._marked[user] = receipt
 
-    def _owed(self) -> bool:
+    @property
+    def owes(self) -> bool:
+        """Whether there is something to write."""
         if self.history.top == 0:
             return False
         if self.history.top > self.written or self._marked or self.doubtful:
             return True
         # Activity that is no event reaches the store now and then, so that it knows the session is alive.
         return trio.current_time() - self._touched > self._settings.session_expiry_seconds / 4
+
+    def submit(self, done: Callable[[Submitted], None]) -> bool:
+        """Begin to bring a healthy store up to date; `done` is called later, with what `settle` is to be told.
+
+        Returns:
+            Whether it has begun. If not, `write` is needed.
+        """
+        if self.degraded or self.doubtful or self.written == 0 or not self._hot.healthy:
+            return False
+        self._superseded.extend(self.history.take_superseded())
+        return self._hot.submit(self._append(), done)
+
+    def settle(self, outcome: Submitted) -> bool:
+        """Take note of what became of a submission, if the session is still the one it was for.
+
+        Returns:
+            Whether everything is written, or the room degraded. If not, `write` finds out what is in the way.
+        """
+        if outcome is None:
+            self._written()
+        elif isinstance(outcome, (Conflict, Unsettled)):
+            return False
+        elif isinstance(outcome, TrioChatError):
+            self._degrade(outcome)
+        else:
+            raise outcome
+        return True
 
     async def write(self) -> None:
         """Bring the hot store up to date, or degrade.
@@ -221,7 +252,7 @@ class Ledger:
         Raises:
             Overtaken: the session is no longer ours to write.
         """
-        if not self._owed():
+        if not self.owes:
             self.doubtful = False
             return
         self._superseded.extend(self.history.take_superseded())

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trio_chat.settings import Settings
-    from trio_chat.stores.base import Archive, Batch, HotStore, Session
+    from trio_chat.stores.base import Archive, Batch, HotStore, Session, Submitted
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,15 @@ class Room:
         self._not_before = 0.0
         self._finishing = False
         self._turn: Turn | None = None
+        self._on_its_way = False
+        """Whether the turn's events were submitted, and the store has not said what became of them."""
+        self._single = True
+        """Whether the last turn had one mail only: then the next one need not wait for company."""
+        self._resting = False
+        self._alarm = trio.CancelScope()
+        """Wakes the task from its rest."""
+        self._failure: Exception | None = None
+        """What went wrong while the task rested."""
         self._told = (self.ledger.history.epoch, 0)
         """The position up to which the members have been told."""
 
@@ -127,7 +137,7 @@ class Room:
         )
 
     def mail(self, mail: Mail) -> None:
-        """Put mail into the mailbox. Synchronous; the answer comes later.
+        """Put mail into the mailbox. Synchronous; the answer comes later, or before this returns.
 
         Raises:
             RoomRetired: ask the lobby again.
@@ -142,7 +152,10 @@ class Room:
         if not isinstance(mail, Leave) or mail.activity:
             self._active = trio.current_time()
         self._mailbox.append(mail)
-        self._bell.unpark()
+        if self._resting and self._turn is None and self._single and not self.ledger.doubtful:
+            self._begin_turn_at_once()
+        else:
+            self._bell.unpark()
 
     def finish(self) -> None:
         """Let the actor end when it has answered the mail it has. The room does not retire: its session goes on."""
@@ -175,26 +188,53 @@ class Room:
         """
         await self._begin()
         while not self.over:
-            if self._mailbox or self.ledger.doubtful:
-                await trio.lowlevel.checkpoint()
-            else:
-                with trio.move_on_at(self._wake_at()):
-                    await self._bell.park()
-            if self._mailbox:
-                await self._take_turn()
-            else:
-                # Mail that waits comes first: it may say that they still type.
+            await self._rest()
+            if self._failure is not None:
+                raise self._failure
+            if self._on_its_way:
                 self.audience.end_typing(trio.current_time())
-                if self.ledger.degraded or self.ledger.doubtful:
-                    await self._heal()
-            if not self._mailbox and trio.current_time() >= self._deadline:
+                continue
+            await self._work()
+            if self._is_quiet and not self.ledger.doubtful and trio.current_time() >= self._deadline:
                 await self._expire()
+
+    @property
+    def _is_quiet(self) -> bool:
+        return not self._mailbox and self._turn is None
+
+    async def _rest(self) -> None:
+        """Wait until there is something to do for this task. Mail that comes one by one does not need it."""
+        if self._failure is not None or not (
+            self._on_its_way or (self._is_quiet and not self.ledger.doubtful)
+        ):
+            await trio.lowlevel.checkpoint()
+            return
+        self._resting = True
+        try:
+            with trio.move_on_at(self._wake_at()) as self._alarm:
+                await self._bell.park()
+        finally:
+            self._resting = False
+
+    async def _work(self) -> None:
+        """Do the next thing: finish a turn, begin one, or look after time and the store."""
+        if self._turn is not None:
+            await self._finish(self._turn)
+        elif self._mailbox:
+            self._begin_turn()
+        else:
+            # Mail that waits comes first: it may say that they still type.
+            self.audience.end_typing(trio.current_time())
+            if self.ledger.degraded or self.ledger.doubtful:
+                await self._heal()
 
     @property
     def _deadline(self) -> float:
         return max(self._active + self._settings.session_expiry_seconds, self._not_before)
 
     def _wake_at(self) -> float:
+        if self._on_its_way:
+            return self.audience.typing_due
         wake_at = min(self._deadline, self.audience.typing_due)
         if self.ledger.degraded:
             return min(wake_at, trio.current_time() + _RETRY)
@@ -213,7 +253,8 @@ class Room:
         await self.ledger.write()
         self._catch_up()
 
-    async def _take_turn(self) -> None:
+    def _begin_turn(self) -> None:
+        """Take a turn, and submit what is to be written. What cannot be submitted the task writes."""
         turn = Turn(
             self._take(),
             self.ledger,
@@ -223,8 +264,34 @@ class Room:
             backlog_limit=self._settings.backlog_limit,
         )
         self._turn = turn
+        self._single = len(turn.undecided) == 1
         turn.decide()
-        await self._finish(turn)
+        if not self.ledger.owes:
+            self._let_out(turn)
+        else:
+            self._on_its_way = self.ledger.submit(partial(self._written, turn))
+
+    def _begin_turn_at_once(self) -> None:
+        """Take a turn on behalf of the task, which rests, and wake it if it is needed after all."""
+        try:
+            self._begin_turn()
+        except Exception as failure:  # noqa: BLE001 - the task raises it, where its supervisor sees it
+            self._failure = failure
+        if not self._on_its_way and (self._failure is not None or not self._is_quiet):
+            self._bell.unpark()
+
+    def _written(self, turn: Turn, outcome: Submitted) -> None:
+        """Let a turn out that was submitted. Called by the store; by then the turn may have been abandoned."""
+        if self._turn is not turn or not self._on_its_way:
+            return
+        self._on_its_way = False
+        try:
+            if self.ledger.settle(outcome):
+                self._let_out(turn)
+        except Exception as failure:  # noqa: BLE001 - the task raises it, where its supervisor sees it
+            self._failure = failure
+        if self._failure is not None or self._finishing or self.ledger.doubtful or not self._is_quiet:
+            self._bell.unpark()
 
     def _take(self) -> list[Mail]:
         taken: list[Mail] = []
@@ -241,11 +308,16 @@ class Room:
 
     async def _finish(self, turn: Turn) -> None:
         await self.ledger.write()
+        self._let_out(turn)
+
+    def _let_out(self, turn: Turn) -> None:
         turn.tell_changes()
         # Before anything else may fail: what was told must not be told again.
         self._told = (self.ledger.history.epoch, self.ledger.history.top)
         turn.release()
         self._turn = None
+        if self._resting and (wake_at := self._wake_at()) < self._alarm.deadline:
+            self._alarm.deadline = wake_at
         if self.ledger.history.unsynced >= self._settings.sync_after_events:
             self._archiver.kick(self.ledger.session)
 
@@ -322,6 +394,7 @@ class Room:
 
     def recover(self, error: TrioChatError) -> None:
         """After a crash: answer the mail that may have caused it with `error`, keep what was not begun."""
+        self._failure, self._on_its_way = None, False
         if (turn := self._turn) is None:
             return
         if turn.undecided:

@@ -15,7 +15,7 @@ from trio_chat.message import Deleted, Edited, Event, Message, Posted, Receipt, 
 from trio_chat.stores.base import Append, Conflict, Session
 
 if TYPE_CHECKING:
-    from trio_chat.stores.base import HotStore
+    from trio_chat.stores.base import HotStore, Submitted
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 ROOM = "team-42/general"
@@ -75,6 +75,33 @@ async def written(hot: HotStore, first: Append, *more: Append) -> None:
     """Append and see that it worked."""
     for each in (first, *more):
         assert await hot.append(each) is None
+
+
+class Submission:
+    """What is told of one submission."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Submitted] = []
+        self._told = trio.Event()
+
+    def note(self, outcome: Submitted) -> None:
+        """Take what became of it."""
+        self.outcomes.append(outcome)
+        self._told.set()
+
+    async def outcome(self) -> Submitted:
+        """Return what became of it, which is told once."""
+        with trio.fail_after(5):
+            await self._told.wait()
+        [outcome] = self.outcomes
+        return outcome
+
+
+def submitted(hot: HotStore, append: Append) -> Submission:
+    """Submit an append."""
+    submission = Submission()
+    assert hot.submit(append, submission.note)
+    return submission
 
 
 class HotStoreContract:
@@ -216,6 +243,25 @@ class HotStoreContract:
         await written(hot, append)
 
         assert await hot.append(append) == Conflict(EPOCH, 2, "mine")
+        assert await seqs(hot) == [1, 2]
+
+    async def test_what_is_submitted_is_written_without_waiting(self, hot: HotStore) -> None:
+        """Who submits is told what became of it, later; submissions and appends go on from each other."""
+        await written(hot, posts(1, 1))
+
+        first = submitted(hot, posts(2, 2, token="a"))
+        assert first.outcomes == []
+        assert await first.outcome() is None
+        assert await submitted(hot, posts(3, 3, token="b")).outcome() is None
+        await written(hot, posts(4, 4))
+
+        assert await seqs(hot) == [1, 2, 3, 4]
+
+    async def test_submission_that_is_not_expected_is_a_conflict(self, hot: HotStore) -> None:
+        """Nothing is written; the outcome is what `append` would have returned."""
+        await written(hot, posts(1, 2, token="theirs"))
+
+        assert await submitted(hot, posts(2, 3)).outcome() == Conflict(EPOCH, 2, "theirs")
         assert await seqs(hot) == [1, 2]
 
     async def test_append_continues_where_the_last_ended(self, hot: HotStore) -> None:

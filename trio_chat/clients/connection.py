@@ -166,7 +166,7 @@ class Connection(ABC):
 
     def _depart(self, *, activity: bool) -> None:
         """Leave every room, for good. May be called again."""
-        for room in self._rooms:
+        for room in list(self._rooms):
             self._leave(room, activity=activity)
         self._rooms.clear()
         if self._identity is not None:
@@ -233,8 +233,14 @@ class Connection(ABC):
         self._check_reading()
         resume = request.resume.position() if request.resume is not None else None
         token = object()
-        self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room, token)))
+        # First, since the answer may come at once.
         self._rooms[room] = token
+        try:
+            self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room, token)))
+        except (BadRequest, Unavailable):
+            if not again:
+                del self._rooms[room]
+            raise
         self._rooms_changed()
 
     def _joined(self, ref: Ref, room: str, token: object, answer: Answer) -> None:

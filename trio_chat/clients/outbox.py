@@ -42,8 +42,12 @@ class Channel(Protocol):
 
     batch: int
 
-    def send_now(self, data: Data) -> int:
-        """Send what can be sent without waiting; return how many bytes that were. Raises `OSError`."""
+    @property
+    def send_now(self) -> Callable[[Data], int]:
+        """Send what can be sent without waiting; return how many bytes that were.
+
+        Raises `OSError`; `BlockingIOError` means that nothing could be sent.
+        """
         ...
 
     async def wait_writable(self) -> None:
@@ -102,8 +106,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_begun", "_channel", "_drained", "_dropped", "_limit", "_offset", "_owner", "_pumping", "_queue", "_waiting",
-        "lost", "sealed", "sent",
+        "_begun", "_channel", "_drained", "_dropped", "_limit", "_offset", "_owner", "_pumping", "_queue",
+        "_send_now", "_waiting", "lost", "sealed", "sent",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, owner: Owner, limit: int) -> None:
@@ -115,6 +119,7 @@ class Outbox:
             limit: how many bytes may wait.
         """
         self._channel = channel
+        self._send_now = channel.send_now
         self._owner = owner
         self._limit = limit
         self._queue: deque[_Piece] | None = None
@@ -157,20 +162,27 @@ class Outbox:
             return
         if exempt and self.statistics().exempt > self._limit * _EXEMPT_LIMITS:
             self._owner.outbox_full()
-            return
-        self._put(data, droppable, exempt)
+        elif self._queue is not None:
+            self._wait(data, 0, droppable, exempt)
+        else:
+            self._send(data, droppable, exempt)
 
-    def _put(self, data: bytes, droppable: bool, exempt: bool) -> None:
-        sent = 0
+    def _send(self, data: bytes, droppable: bool, exempt: bool) -> None:
+        """Send now what the channel takes at once; nothing else waits."""
+        try:
+            sent = self._send_now(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.lose()
+            return
+        self.sent += sent
+        if sent < len(data):
+            self._wait(data, sent, droppable, exempt)
+
+    def _wait(self, data: bytes, sent: int, droppable: bool, exempt: bool) -> None:
+        """Keep what could not be sent, of which `sent` bytes are out."""
         if self._queue is None:
-            try:
-                sent = self._channel.send_now(data)
-            except OSError:
-                self.lose()
-                return
-            self.sent += sent
-            if sent == len(data):
-                return
             self._queue = deque()
             self._offset = sent
         self._queue.append(_Piece(data, droppable, exempt))
@@ -185,7 +197,10 @@ class Outbox:
     def seal(self, last: bytes = b"") -> None:
         """Accept nothing more after `last`, which is sent behind everything that waits."""
         if last and not self.sealed:
-            self._put(last, droppable=False, exempt=True)
+            if self._queue is not None:
+                self._wait(last, 0, droppable=False, exempt=True)
+            else:
+                self._send(last, droppable=False, exempt=True)
         self.sealed = True
 
     def clear(self) -> None:

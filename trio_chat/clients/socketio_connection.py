@@ -86,15 +86,12 @@ class SocketIOConnection(Connection):
         if self._return is not None:
             self._return.held.append((parcel, droppable))
         elif not self._over:
-            self._pass_on(parcel, droppable)
-
-    def _pass_on(self, parcel: RoomParcel, droppable: bool) -> None:
-        places = self._places
-        places[parcel.room] = parcel.place
-        if len(places) == 1:
-            self._link.offer(parcel.shared, droppable=droppable)
-        else:
-            self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
+            places = self._places
+            places[parcel.room] = parcel.place
+            if len(places) == 1:
+                self._link.offer(parcel.shared, droppable=droppable)
+            else:
+                self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
 
     def _places_besides(self, room: str) -> bytes:
         return b",".join([place for other, place in self._places.items() if other != room])
@@ -193,8 +190,11 @@ class SocketIOConnection(Connection):
             return
         try:
             for room in rooms:
-                self._lobby.mail(room, Join(self, places.get(room), partial(self._returned, room)))
+                # First, since the answer may come at once.
                 self._rooms[room] = coming
+                self._lobby.mail(room, Join(self, places.get(room), partial(self._returned, room)))
+                if self._over:
+                    return
         except Unavailable:
             self._give_up(coming)
 
@@ -228,7 +228,7 @@ class SocketIOConnection(Connection):
             place = coming.places.get(room)
             self._say_past(room, answer, 0 if place is None else place.seq)
         for parcel, droppable in coming.held:
-            self._pass_on(parcel, droppable)
+            self.hear(parcel, droppable=droppable)
 
     # --- answers
 

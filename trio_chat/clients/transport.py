@@ -87,7 +87,7 @@ class Conversation(Protocol):
 class PlainChannel:
     """A plain socket. It takes bytes without waiting, so that most frames need no task to go out."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_socket", "send_now")
 
     secure = False
     batch = 262_144
@@ -96,18 +96,13 @@ class PlainChannel:
         """Take the socket out of a stream, which is of no use afterwards. TCP_NODELAY is on: the stream did that."""
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
+        # Bound once and called for every frame. Python ignores the signal of a broken pipe.
+        self.send_now: Callable[[Data], int] = self._socket.send
 
     @property
     def peer(self) -> str:
         """The address of the other end."""
         return _peer(self._socket)
-
-    def send_now(self, data: Data) -> int:
-        """Send what the socket takes at once."""
-        try:
-            return self._socket.send(data, _NO_SIGNAL)
-        except BlockingIOError:
-            return 0
 
     async def wait_writable(self) -> None:
         """Return when the socket takes bytes. Cancelling is safe."""

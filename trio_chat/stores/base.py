@@ -13,9 +13,9 @@ Rules that hold for every method of both:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -161,6 +161,14 @@ class Unsynced(msgspec.Struct, frozen=True):
     receipts: Mapping[str, Receipt] = {}
 
 
+class Unsettled(TrioChatError):
+    """What was submitted was not written, for a reason that `append` knows how to deal with."""
+
+
+Submitted: TypeAlias = Conflict | Exception | None
+"""What became of a submitted append: what `append` would have returned or raised, or `Unsettled`."""
+
+
 class HotStore(Protocol):
     """Where sessions live while they are active. One object serves all rooms of a process.
 
@@ -192,6 +200,16 @@ class HotStore(Protocol):
 
         Returns:
             None if it was written, else what stands in the way.
+        """
+        ...
+
+    def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
+        """Begin an `append` without waiting for it; `done` is called once, later, with what became of it.
+
+        It may never be called if the program ends first. It must not raise.
+
+        Returns:
+            Whether it was begun. If not, nothing was written and `done` is not called: `append` it.
         """
         ...
 

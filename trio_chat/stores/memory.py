@@ -24,6 +24,7 @@ from trio_chat.stores.base import (
     Refused,
     Session,
     Stored,
+    Submitted,
     Unsynced,
     check_note,
     newer,
@@ -220,6 +221,18 @@ class MemoryHotStore(_Memory):
             receipts=dict(kept.receipts),
             idle=self._clock() - kept.active,
         )
+
+    def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
+        """See `HotStore.submit`."""
+        trio.lowlevel.spawn_system_task(self._submit, write, done, name="append")
+        return True
+
+    async def _submit(self, write: Append, done: Callable[[Submitted], None]) -> None:
+        try:
+            outcome: Submitted = await self.append(write)
+        except Exception as error:  # noqa: BLE001 - handed on to whoever waits for it
+            outcome = error
+        done(outcome)
 
     async def append(self, write: Append) -> Conflict | None:
         """See `HotStore.append`."""

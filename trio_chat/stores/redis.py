@@ -13,14 +13,24 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from typing_extensions import override
 
-from trio_chat.errors import Unavailable
+from trio_chat.errors import TrioChatError, Unavailable
 from trio_chat.message import is_epoch
-from trio_chat.stores.base import Append, Conflict, Durability, Session, Stored, Unsynced, check_note
+from trio_chat.stores.base import (
+    Append,
+    Conflict,
+    Durability,
+    Session,
+    Stored,
+    Submitted,
+    Unsettled,
+    Unsynced,
+    check_note,
+)
 from trio_chat.stores.entries import encode
 from trio_chat.stores.redis_checks import check_server, warn_of_settings
 from trio_chat.stores.redis_mending import Mender, session_script, settled
@@ -43,10 +53,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 
     from trio_chat.message import Receipt
+    from trio_chat.stores.resp_script import PackedCall
 
 _QUARANTINED: Final = 1000
 # Another look is needed if the session changed between two calls, or had to be mended.
 _LOOKS: Final = 5
+_CALLS: Final = 20_000
 _log = logging.getLogger("trio_chat.stores.redis")
 
 
@@ -55,6 +67,14 @@ _SYNCED: Final = session_script("synced.lua")
 _END: Final = session_script("end.lua")
 _UNSYNCED: Final = session_script("unsynced.lua")
 _QUARANTINE: Final = session_script("quarantine.lua")
+
+
+def _conflict(reply: Any) -> Conflict | None:
+    """Return what an append answered."""
+    if reply is None:
+        return None
+    epoch, top, token = reply
+    return Conflict(epoch.decode(errors="replace") or None, int(top), token.decode(errors="replace"))
 
 
 class RedisStatistics(msgspec.Struct, frozen=True):
@@ -86,6 +106,8 @@ class RedisHotStore:
         self._incarnation = incarnation
         self._unreadable = 0
         self._mender = Mender(resp, names)
+        self._calls: dict[Session, PackedCall] = {}
+        """The beginning of each session's appends, packed."""
 
     @override
     def __repr__(self) -> str:
@@ -144,15 +166,36 @@ class RedisHotStore:
 
     async def append(self, write: Append) -> Conflict | None:
         """See `HotStore.append`."""
-        reply = await self._mender.run(_APPEND, write.session, lambda: self._arguments(write))
-        if reply is None:
-            return None
-        epoch, top, token = reply
-        return Conflict(epoch.decode(errors="replace") or None, int(top), token.decode(errors="replace"))
+        reply = await self._mender.run(
+            _APPEND,
+            write.session,
+            lambda: (self._names.room(write.session.room), *self._arguments(write)),
+        )
+        return _conflict(reply)
+
+    def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
+        """See `HotStore.submit`."""
+
+        def settle(reply: Any) -> None:
+            if isinstance(reply, ReplyError):
+                # An unknown script or a broken key: `append` mends both.
+                done(Unsettled(str(reply)))
+            else:
+                done(reply if isinstance(reply, TrioChatError) else _conflict(reply))
+
+        call = self._calls.get(write.session) or self._new_call(write.session)
+        return self._resp.post(call.with_arguments(self._arguments(write)), settle)
+
+    def _new_call(self, session: Session) -> PackedCall:
+        if len(self._calls) >= _CALLS:
+            self._calls.clear()
+        room, epoch = session.room, session.epoch
+        call = _APPEND.packed(self._names.session(session), (room, epoch, self._names.room(room)))
+        self._calls[session] = call
+        return call
 
     def _arguments(self, write: Append) -> list[Argument]:
         arguments: list[Argument] = [
-            self._names.room(write.session.room),
             *(write.expect, write.top, write.first, write.floor, write.token),
             *(self.incarnation, write.remember, self._lifetime),
             *(len(write.events), len(write.superseded), len(write.keys), len(write.carried)),

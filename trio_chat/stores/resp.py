@@ -128,6 +128,27 @@ class Resp:
         replies = await link.exchange(pack(commands), len(commands))
         return [self._translated(link, reply) for reply in replies]
 
+    def post(self, packed: bytes, done: Callable[[Any], None]) -> bool:
+        """Send one packed command without waiting; `done` is called once, with what `call` would return or raise.
+
+        `done` must not raise. It is never called from within this call.
+
+        Returns:
+            Whether it was sent. If not, `done` will not be called.
+        """
+        link = self._keeper.link
+        if link is None:
+            return False
+
+        def settle(replies: list[Any] | str) -> None:
+            done(Unavailable(replies) if isinstance(replies, str) else self._translated(link, replies[0]))
+
+        try:
+            link.post(packed, 1, settle)
+        except Unavailable:
+            return False
+        return True
+
     def _translated(self, link: Link, reply: Any) -> Any:
         match reply:
             case ErrorReply():

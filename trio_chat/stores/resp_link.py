@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import trio
@@ -33,6 +33,10 @@ CLOSED: Final = "the connection to Redis was closed"
 _CHUNK: Final = 64 * 1024
 # A sweep this much later than planned means that this process, not the server, was stopped.
 _HICCUP: Final = 0.1
+
+
+Done: TypeAlias = "Callable[[list[Any] | str], None]"
+"""Takes the replies, or why there are none. It must not raise."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -68,37 +72,39 @@ class LinkStatistics(msgspec.Struct, frozen=True):
 
 
 class _Call:
-    """A place in the row of answers. `task` is who waits for it, None once nobody does."""
+    """A place in the row of answers. `waiter` is whom to tell, None once nobody waits."""
 
-    __slots__ = ("failure", "missing", "patient", "replies", "since", "task")
+    __slots__ = ("failure", "missing", "patient", "replies", "since", "waiter")
 
-    def __init__(self, missing: int, patient: bool) -> None:
+    def __init__(self, missing: int, patient: bool, waiter: trio.lowlevel.Task | Done) -> None:
         self.missing = missing
         self.patient = patient
         self.since = trio.current_time()
-        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        self.waiter: trio.lowlevel.Task | Done | None = waiter
         self.replies: list[Any] = []
         self.failure: str | None = None
 
     def abandon(self, _: Callable[[], object]) -> trio.lowlevel.Abort:
         """Leave the place to a reply that nobody takes."""
-        self.task = None
+        self.waiter = None
         self.replies.clear()
         return trio.lowlevel.Abort.SUCCEEDED
 
     def take(self, reply: object) -> bool:
         """Take one reply. Returns whether it was the last."""
-        if self.task is not None:
+        if self.waiter is not None:
             self.replies.append(reply)
         self.missing -= 1
         return self.missing == 0
 
     def finish(self, failure: str | None = None) -> None:
-        """Wake the caller, if it still waits."""
-        if self.task is not None:
-            task, self.task = self.task, None
-            self.failure = failure
-            trio.lowlevel.reschedule(task)
+        """Tell the caller, if it still waits."""
+        waiter, self.waiter = self.waiter, None
+        self.failure = failure
+        if isinstance(waiter, trio.lowlevel.Task):
+            trio.lowlevel.reschedule(waiter)
+        elif waiter is not None:
+            waiter(self.replies if failure is None else failure)
 
 
 class Link:
@@ -159,16 +165,26 @@ class Link:
                 link was lost meanwhile.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._admit(len(packed), patient)
-        call = _Call(count, patient)
-        self._waiting.append(call)
-        if not self._unsent:
-            self._writer.unpark()
-        self._unsent += packed
+        call = _Call(count, patient, trio.lowlevel.current_task())
+        self._begin(packed, call)
         await trio.lowlevel.wait_task_rescheduled(call.abandon)
         if call.failure is not None:
             raise Unavailable(call.failure)
         return call.replies
+
+    def post(self, packed: bytes, count: int, done: Done) -> None:
+        """Send `count` commands; `done` is called, synchronously, when they were answered or nobody can tell any more.
+
+        Raises as `exchange`, where nothing was sent.
+        """
+        self._begin(packed, _Call(count, False, done))
+
+    def _begin(self, packed: bytes, call: _Call) -> None:
+        self._admit(len(packed), call.patient)
+        self._waiting.append(call)
+        if not self._unsent:
+            self._writer.unpark()
+        self._unsent += packed
 
     def _admit(self, size: int, patient: bool) -> None:
         if self.lost is not None:
@@ -199,9 +215,9 @@ class Link:
             return
         self.lost = why
         self._scope.cancel()
-        for call in self._waiting:
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
             call.finish(why)
-        self._waiting.clear()
         self._unsent.clear()
         self._trouble()
 
@@ -252,7 +268,7 @@ class Link:
     def _next_due(self) -> float:
         """Return when to look again: when the oldest call that somebody waits for runs out, if there is one."""
         for call in self._waiting:
-            if call.task is not None and not (call.patient and self.late):
+            if call.waiter is not None and not (call.patient and self.late):
                 return call.since + self._limits.timeout
         return trio.current_time() + self._limits.timeout
 
@@ -260,7 +276,7 @@ class Link:
         for call in self._waiting:
             if call.since + self._limits.timeout > now:
                 break
-            if call.task is not None:
+            if call.waiter is not None:
                 self._turn_late()
                 if not call.patient:
                     self._lates += 1

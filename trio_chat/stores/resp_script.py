@@ -7,12 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from trio_chat.stores.resp_wire import Argument, ReplyError
+from trio_chat.stores.resp_wire import Argument, ReplyError, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from trio_chat.stores.resp import Resp
+
+
+class PackedCall:
+    """A command whose beginning is packed once, for all the calls that begin so."""
+
+    __slots__ = ("_head", "_size")
+
+    def __init__(self, begin: Sequence[Argument]) -> None:
+        self._size = len(begin)
+        self._head = _without_count(begin)
+
+    def with_arguments(self, arguments: Sequence[Argument]) -> bytes:
+        """Return the whole command, packed."""
+        count = self._size + len(arguments)
+        return b"*%d\r\n%b%b" % (count, self._head, _without_count(arguments))
+
+
+def _without_count(arguments: Sequence[Argument]) -> bytes:
+    return pack([arguments]).partition(b"\r\n")[2]
 
 
 class Script:
@@ -30,6 +49,10 @@ class Script:
     @override
     def __repr__(self) -> str:
         return f"<Script {self.sha[:8]}>"
+
+    def packed(self, keys: Sequence[Argument], arguments: Sequence[Argument]) -> PackedCall:
+        """Return the beginning of many a call: everything that stays the same."""
+        return PackedCall(("EVALSHA", self.sha, len(keys), *keys, *arguments))
 
     async def run(self, resp: Resp, keys: Sequence[Argument], arguments: Iterable[Argument] = ()) -> Any:
         """Run it and return its reply. Raises and is cancelled as `Resp.call`."""
