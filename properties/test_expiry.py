@@ -14,6 +14,7 @@ from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
 from trio_chat.clients.auth import Authenticator
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.testing import (
     Down,
@@ -86,7 +87,7 @@ def test_e2_heartbeats(waits: list[float]) -> None:
             trio.open_nursery() as nursery,
         ):
             link: Any = Listener(nursery)
-            connection = NativeConnection(link, lobby, Authenticator(settings), Registry(10))
+            connection = NativeConnection(link, lobby, Authenticator(settings), Registry(10), Patience(5))
             for request in (
                 {"type": "hello", "user": "ann"},
                 {"type": "room:join", "room": "den"},

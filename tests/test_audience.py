@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_chat.audience import TYPING_SECONDS, Audience
+from trio_chat.audience import CROWD, PRESENCE_SECONDS, TYPING_SECONDS, Audience
 from trio_chat.mail import Expired, Hearing, Presence, Typing
 
 if TYPE_CHECKING:
@@ -518,3 +518,51 @@ def test_repr_counts() -> None:
         audience.add(AMember(name, wire), NOON)
 
     assert repr(audience) == "<Audience of r members=3 users=2>"
+
+
+# --- crowds
+
+
+def test_a_few_who_come_are_told_at_once() -> None:
+    """The others hear of each in the same step, and nobody of themselves."""
+    audience, wire = Audience("r"), AWire()
+    ann = AMember("ann", wire)
+    audience.add(ann, NOON)
+    for number in range(CROWD):
+        audience.announce(Presence(f"u{number}", True, NOON), 0.0)
+
+    assert [told for [_, told], _ in ann.heard] == [Presence(f"u{n}", True, NOON) for n in range(CROWD)]
+    assert audience.due == math.inf
+
+
+def test_a_crowd_is_told_together() -> None:
+    """What is too much for one second waits a moment; the last state of each user counts."""
+    audience, wire = Audience("r"), AWire()
+    ann = AMember("ann", wire)
+    audience.add(ann, NOON)
+    for number in range(CROWD + 3):
+        audience.announce(Presence(f"u{number}", True, NOON), 0.0)
+    audience.announce(Presence("u11", False, NOON), 0.05)
+    ann.heard.clear()
+
+    assert audience.due == PRESENCE_SECONDS
+    audience.tell_due(PRESENCE_SECONDS)
+    audience.tell_due(PRESENCE_SECONDS)
+
+    news = [Presence("u10", True, NOON), Presence("u11", False, NOON), Presence("u12", True, NOON)]
+    assert ann.heard == [(["plain", *news], True)]
+    assert audience.due == math.inf
+
+
+def test_nobody_of_a_crowd_is_heard_before_they_are_announced() -> None:
+    """What may not be dropped brings the news along, and nothing is told twice."""
+    audience, wire = Audience("r"), AWire()
+    ann = AMember("ann", wire)
+    audience.add(ann, NOON)
+    for number in range(CROWD + 1):
+        audience.announce(Presence(f"u{number}", True, NOON), 0.0)
+    ann.heard.clear()
+    audience.tell([SOMETHING])
+    audience.tell_due(PRESENCE_SECONDS)
+
+    assert ann.heard == [(["plain", Presence("u10", True, NOON), SOMETHING], False)]

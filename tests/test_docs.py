@@ -30,6 +30,7 @@ from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.native import decode
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.vocabulary import REQUESTS
 from trio_chat.errors import CloseCode, ReplyCode
@@ -44,6 +45,7 @@ PROTOCOL = DOCS / "protocol.md"
 OPERATIONS = DOCS / "operations.md"
 EMBEDDING = DOCS / "embedding.md"
 DESIGN = DOCS / "design.md"
+SOCKETIO = DOCS / "socketio.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 ROOM = "team-42/general"
 
@@ -151,7 +153,9 @@ class Server:
     def connect(self, headers: Mapping[bytes, bytes] | None = None) -> Client:
         """Let somebody in who has not said hello, unless by header."""
         link = RecordingLink(self._nursery, headers or {})
-        connection: Any = NativeConnection(link, self.lobby, Authenticator(self.settings), self._registry)  # type: ignore[arg-type]
+        connection: Any = NativeConnection(
+            link, self.lobby, Authenticator(self.settings), self._registry, Patience(5)
+        )  # type: ignore[arg-type]
         self.clients.append(Client(link, connection))
         return self.clients[-1]
 
@@ -495,7 +499,7 @@ def with_examples(page: Path) -> str:
         return f"{found[1]}{(page.parent / found[2]).read_text()}```"
 
     return re.sub(
-        r"(\((examples/\w+\.py)\):\n\n```python\n).*?^```$",
+        r"(\((examples/\w+\.(?:py|mjs))\):\n\n```(?:python|js)\n).*?^```$",
         put,
         page.read_text(),
         flags=re.DOTALL | re.MULTILINE,
@@ -506,6 +510,7 @@ GENERATED: dict[Path, Callable[[Path], str]] = {
     PROTOCOL: lambda page: filled(page, "reply codes", reply_codes()),
     OPERATIONS: lambda page: filled(page, "settings", settings_tables()),
     EMBEDDING: with_examples,
+    SOCKETIO: with_examples,
 }
 
 
@@ -567,11 +572,11 @@ def test_programs_on_a_page_run_and_print_what_it_says(
     assert capsys.readouterr().out == expected.text
 
 
-def test_every_example_is_on_the_page() -> None:
-    """docs/embedding.md shows every file of docs/examples; `test_generated_pages_are_current` sees that it is as it is."""
-    shown = re.findall(r"\(examples/(\w+\.py)\):", EMBEDDING.read_text())
+def test_every_example_is_on_a_page() -> None:
+    """One page links to each file of docs/examples; `test_generated_pages_are_current` sees that what it shows is as it is."""
+    named = [name for page in PAGES for name in re.findall(r"\(examples/(\w+\.\w+)\)", page.read_text())]
 
-    assert sorted(shown) == sorted(path.name for path in (DOCS / "examples").glob("*.py"))
+    assert sorted(named) == sorted(path.name for path in (DOCS / "examples").glob("*.*"))
 
 
 def test_the_commands_of_the_readme_are_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

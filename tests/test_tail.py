@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from trio_chat.clients.auth import Authenticator
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.errors import BadRequest
@@ -78,7 +79,7 @@ class House:
         authenticator, registry = Authenticator(settings), Registry(0)
 
         def converse(link: Link) -> NativeConnection:
-            return NativeConnection(link, self.lobby, authenticator, registry)
+            return NativeConnection(link, self.lobby, authenticator, registry, Patience(5))
 
         # The port may still belong to the connections of before.
         listeners = await trio.open_tcp_listeners(self._port, host="127.0.0.1")

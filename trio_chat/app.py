@@ -19,6 +19,7 @@ from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.clients.engine.server import EngineServer
 from trio_chat.clients.handshake import Refused
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.recovery import Recoveries
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
@@ -101,16 +102,18 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
         async with open_lobby(hot=stores.hot, archive=stores.archive, settings=settings) as lobby:
             registry = Registry(settings.max_connections_per_user)
             recoveries = Recoveries(stores.hot, settings.session_expiry_seconds)
-            hall = Hall(lobby, authenticator, registry, recoveries)
+            patience = Patience(settings.hello_timeout)
+            hall = Hall(lobby, authenticator, registry, recoveries, patience)
             engine = _engine(settings, hall)
 
             def converse(link: Link) -> NativeConnection:
-                return NativeConnection(link, lobby, authenticator, registry)
+                return NativeConnection(link, lobby, authenticator, registry, patience)
 
             # Bound last: whoever can connect is served.
             listeners = await open_listeners(settings, tls)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(registry.watch, name="tokens")
+                nursery.start_soon(patience.run, name="patience")
                 nursery.start_soon(recoveries.run, name="recoveries")
                 await nursery.start(engine.run, name="engine.io")
                 clients: ClientServer = await nursery.start(

@@ -3,7 +3,9 @@
 1. A turn's hearings are wrapped once per wire; every member of that wire gets the same parcel.
 2. Presence is per user, not per member: a user with two connections is one.
 3. A member that raises is put out at once. The room and the other members do not notice.
-4. Everybody who types has a deadline, members or not. Whatever ends the typing makes it due at once; it is over when the
+4. Who comes or leaves is told at once; of a crowd, together a moment later, but never after what is said meanwhile.
+   A room into which a thousand reconnect would otherwise be busy with nothing else.
+5. Everybody who types has a deadline, members or not. Whatever ends the typing makes it due at once; it is over when the
    others have been told, so that a failure in between is made up for.
 """
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 logger = logging.getLogger(__name__)
+
+CROWD = 10
+"""How many may come or leave within a second before they are taken for a crowd."""
+
+PRESENCE_SECONDS = 0.1
+"""How often the others are told who came and left of a crowd."""
 
 TYPING_SECONDS = 30.0
 """How long a user types who says nothing more."""
@@ -43,6 +51,13 @@ class Audience:
         self._groups: dict[Wire, _Group] = {}
         self._here: dict[str, int] = {}
         self._last_active: dict[str, datetime] = {}
+        self._news: dict[str, Presence] = {}
+        """Who has come or left and is still to be told."""
+        self._announced = -math.inf
+        """When that was told last, on Trio's clock."""
+        self._second = -math.inf
+        self._comings = 0
+        """How many have come or left since `_second`, for a second."""
         self._typing: dict[str, float] = {}
         """Who types, as the others have been or are about to be told, and until when on Trio's clock."""
 
@@ -123,6 +138,37 @@ class Audience:
         """Return who types, `besides` one user."""
         return tuple(user for user, until in self._typing.items() if until > clock and user != besides)
 
+    def announce(self, presence: Presence, clock: float) -> None:
+        """Tell the others that a user came, left or is active: at once, or as one of a crowd when it is due.
+
+        A crowd is told to everybody, those it is about included.
+        """
+        if clock >= self._second + 1.0:
+            self._second, self._comings = clock, 0
+        self._comings += 1
+        if self._news or self._comings > CROWD:
+            self._news[presence.user] = presence
+        else:
+            self._announced = clock
+            self.tell([presence], droppable=True, besides=presence.user)
+
+    @property
+    def due(self) -> float:
+        """When `tell_due` has something to do, on Trio's clock; infinity if never."""
+        if self._news:
+            return min(self._announced + PRESENCE_SECONDS, self.typing_due)
+        return self.typing_due
+
+    def tell_due(self, clock: float) -> None:
+        """Tell the others what is due by now: who came and left, and who has stopped typing."""
+        if self._news and clock >= self._announced + PRESENCE_SECONDS:
+            self._announced = clock
+            news = list(self._news.values())
+            self.tell(news, droppable=True)
+            # Not before: if telling fails, the next call has to.
+            self._news.clear()
+        self.end_typing(clock)
+
     @property
     def typing_due(self) -> float:
         """When `end_typing` has something to do, on Trio's clock; infinity if nobody types."""
@@ -140,9 +186,14 @@ class Audience:
     def tell(
         self, hearings: Sequence[Hearing], *, droppable: bool = False, besides: str | None = None
     ) -> None:
-        """Tell everybody, `besides` one user. Never waits."""
+        """Tell everybody, `besides` one user. Never waits.
+
+        What is not droppable comes behind the news, so that nobody is heard who is not here yet.
+        """
+        news = list(self._news.values()) if self._news and not droppable else []
+        said = [*news, *hearings] if news else hearings
         # All wires are wrapped before anybody is told: if one cannot be, nobody has heard half of it.
-        parcels = [(group, group.voice.tell(hearings)) for group in self._groups.values()]
+        parcels = [(group, group.voice.tell(said)) for group in self._groups.values()]
         failed: list[Member] = []
         for group, parcel in parcels:
             for member in list(group.members):
@@ -156,6 +207,9 @@ class Audience:
                         "room %s: a member of user %s failed to take a message and is out",
                         self._room, member.user,
                     )  # fmt: skip
+        for told in news:
+            if self._news.get(told.user) is told:
+                del self._news[told.user]
         for user in [member.user for member in failed if self._put_out(member)]:
             self.tell([Presence(user, False, self._last_active.pop(user))], droppable=True)
 
@@ -173,3 +227,4 @@ class Audience:
         self._here.clear()
         self._last_active.clear()
         self._typing.clear()
+        self._news.clear()

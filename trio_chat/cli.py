@@ -156,7 +156,7 @@ def _calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 25, 25)
+    gc.set_threshold(50_000, 10, 10)
 
 
 async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED) -> int:

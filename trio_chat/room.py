@@ -192,7 +192,7 @@ class Room:
             if self._failure is not None:
                 raise self._failure
             if self._on_its_way:
-                self.audience.end_typing(trio.current_time())
+                self.audience.tell_due(trio.current_time())
                 continue
             await self._work()
             if self._is_quiet and not self.ledger.doubtful and trio.current_time() >= self._deadline:
@@ -224,7 +224,7 @@ class Room:
             self._begin_turn()
         else:
             # Mail that waits comes first: it may say that they still type.
-            self.audience.end_typing(trio.current_time())
+            self.audience.tell_due(trio.current_time())
             if self.ledger.degraded or self.ledger.doubtful:
                 await self._heal()
 
@@ -234,8 +234,8 @@ class Room:
 
     def _wake_at(self) -> float:
         if self._on_its_way:
-            return self.audience.typing_due
-        wake_at = min(self._deadline, self.audience.typing_due)
+            return self.audience.due
+        wake_at = min(self._deadline, self.audience.due)
         if self.ledger.degraded:
             return min(wake_at, trio.current_time() + _RETRY)
         return wake_at

@@ -186,12 +186,14 @@ class Turn:
             self._results.popleft()
         for hearing, besides in self._passing:
             self._mention(hearing, besides)
-        self.audience.end_typing(self._clock)
+        self.audience.tell_due(self._clock)
 
     def _mention(self, hearing: Hearing, besides: str | None) -> None:
-        if isinstance(hearing, Presence) and hearing.active and not self.audience.is_here(hearing.user):
-            return  # put out while others were told; they have heard that by now
-        self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
+        if not isinstance(hearing, Presence):
+            self.audience.tell([hearing], droppable=not isinstance(hearing, ReadMark), besides=besides)
+        elif not hearing.active or self.audience.is_here(hearing.user):
+            # Else it was put out while others were told, and they have heard that by now.
+            self.audience.announce(hearing, self._clock)
 
     def _acknowledge(self, mail: Mail, change: Change) -> Accepted:
         if isinstance(mail, Post) and change.event is not None:

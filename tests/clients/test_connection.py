@@ -14,6 +14,7 @@ from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.bucket import Bucket
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry, RegistryStatistics
 from trio_chat.errors import CloseCode, Misconfigured, ReplyCode
 from trio_chat.lobby import open_lobby
@@ -173,6 +174,8 @@ class House:
         self.lobby: Lobby = await self._nursery.start(self._keep_open)
         self.registry = Registry(self.settings.max_connections_per_user, clock=trio.current_time)
         self.authenticator = Authenticator(self.settings, clock=trio.current_time)
+        self.patience = Patience(self.settings.hello_timeout)
+        self._nursery.start_soon(self.patience.run)
         return self
 
     async def _keep_open(self, task_status: trio.TaskStatus[Lobby]) -> None:
@@ -185,7 +188,14 @@ class House:
         link = FakeLink(
             self._nursery, {name.lower().encode(): text.encode() for name, text in headers.items()}
         )
-        return Client(link, NativeConnection(link, self.lobby, self.authenticator, self.registry))  # type: ignore[arg-type] # it is a fake
+        connection = NativeConnection(
+            link,  # type: ignore[arg-type]  # it is a fake
+            self.lobby,
+            self.authenticator,
+            self.registry,
+            self.patience,
+        )
+        return Client(link, connection)
 
     async def greet(self, user: str = "ada") -> Client:
         """Connect and say hello."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import importlib.util
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -626,6 +628,37 @@ async def test_large_post(start: Any, chunked: bool) -> None:
     assert (await served.poll(sid)).status == 200
 
 
+async def test_poll_with_a_body(start: Any, dial: Any) -> None:
+    """A poll may bring a body that nobody wants, but not an endless one: that gets 413, and ends the session."""
+    served = await start()
+    sid = await served.open()
+    wire = await dial(served, shake=False)
+    target = f"GET {PATH}?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: server\r\n".encode()
+    await wire.send(target + b"Content-Length: 65536\r\n\r\n" + b"x" * 65_536)
+    served.last.link.offer(parcel([b"hello"]))
+    with trio.fail_after(PATIENCE):
+        while not wire.raw.endswith(b"4hello"):
+            wire.raw += await wire.stream.receive_some()
+    await wire.send(target + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 65_537)
+
+    await wire.expect_response(413)
+    await served.last.over.wait()
+    assert not served.engine.sessions
+
+
+async def test_pipelining_poll_that_is_left(start: Any, dial: Any) -> None:
+    """A client that leaves is gone at once, whatever it has sent behind the poll that waits."""
+    served = await start()
+    sid = await served.open()
+    wire = await dial(served, shake=False)
+    request = f"GET {PATH}?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: server\r\n\r\n".encode()
+    await wire.send(request * 2)
+    await served.wait_for(lambda: served.last.link._polling._poll is not None)
+    await wire.stream.aclose()
+    with trio.fail_after(PATIENCE):
+        await served.last.over.wait()
+
+
 async def test_large_polls(start: Any) -> None:
     """A poll gets as many packets as fit into `max_payload`, and at least one."""
     served = await start(max_payload=10)
@@ -1113,6 +1146,12 @@ class Caller:
         self.engine = engine
         self.app: Any = engine._http._app
         self.sid = ""
+        self.delay = 0.0
+
+    @property
+    def session(self) -> Any:
+        """Its session."""
+        return self.engine._sessions[self.sid]
 
     async def call(self, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
         """Make a request; return status and body."""
@@ -1125,7 +1164,7 @@ class Caller:
             return messages.pop()
 
         async def send(message: Any) -> None:
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(self.delay)
             sent.append(message)
 
         scope = {
@@ -1195,6 +1234,55 @@ async def test_nobody_polls(caller: Caller, autojump_clock: trio.testing.MockClo
     assert not caller.engine.sessions
 
 
+@pytest.mark.parametrize("exempt", [False, True])
+async def test_nobody_fetches(caller: Caller, autojump_clock: trio.testing.MockClock, exempt: bool) -> None:
+    """A client that does not fetch what waits for it is gone after `outbox_stall`, histories or not."""
+    session = caller.session
+    session.offer(parcel([b"hello"]), exempt=exempt)
+    await trio.sleep(9.5)
+    await caller.call("POST", b"4quiet")
+    assert not session.closing
+    await trio.sleep(2.5)
+
+    assert session.closing
+    assert session.statistics().waiting == 0
+    assert await caller.call() == (200, b"1")
+    assert not caller.engine.sessions
+
+
+async def test_slow_fetching(caller: Caller, autojump_clock: trio.testing.MockClock) -> None:
+    """A client that fetches something now and then may go on, however much waits all the time."""
+    session = caller.session
+    session.offer(parcel([b"x" * 700_000] * 10), exempt=True)
+    for _ in range(9):
+        await trio.sleep(9.5)
+        assert (await caller.call())[0] == 200
+        await caller.call("POST", b"3")
+    assert session._polling.exempt
+
+    assert not session.closing
+
+
+async def test_slow_answer(caller: Caller, autojump_clock: trio.testing.MockClock) -> None:
+    """A body that is on its way counts as being fetched, however long that takes and whatever waits behind it."""
+    session = caller.session
+    session.offer(parcel([b"x" * 700_000] * 2), exempt=True)
+    caller.delay = 7.0  # for the head, and for the body
+    assert (await caller.call())[0] == 200
+    assert not session.closing
+    caller.delay = 0.0
+    await trio.sleep(9)
+
+    assert (await caller.call())[0] == 200
+
+
+async def test_ping_that_waits(caller: Caller, autojump_clock: trio.testing.MockClock) -> None:
+    """For a ping the client has `ping_timeout`, as it was told, even if that is longer."""
+    await trio.sleep(24 + 19)
+
+    assert not caller.session.closing
+
+
 async def test_pings_over_websocket(start: Any, dial: Any, upgrade: Any) -> None:
     """Over a WebSocket it is the same, whether the session began there or moved. Waits for two pings."""
     served = await start(ping_interval=0.1, ping_timeout=0.1)
@@ -1227,6 +1315,95 @@ async def test_clock_stands_still(autojump_clock: trio.testing.MockClock) -> Non
 
     assert clock.now() == pytest.approx(0.3)
     assert clock.advance() == pytest.approx(0.3)
+
+
+# --- memory
+
+
+class Weak(EngineLink):
+    """A session that can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.fixture
+def calm() -> Iterator[None]:
+    """Keep Python from looking for cycles."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def give_up(caller: Caller, how: str) -> None:
+    """End a session in one of the ways there are."""
+    match how:
+        case "cut":
+            caller.session.cut()
+        case "goodbye":
+            caller.session.close(1000)
+            assert await caller.call() == (200, b"4hello\x1e1")
+        case "goodbye unheard":
+            caller.session.close(1000)
+            await trio.sleep(4)
+        case "client":
+            await caller.call("POST", b"1")
+        case "violation":
+            await caller.call("POST", b"what")
+        case "stall":
+            await trio.sleep(14)
+        case _:
+            raise AssertionError(how)
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize("task", [False, True])
+@pytest.mark.parametrize("how", ["cut", "goodbye", "goodbye unheard", "client", "violation", "stall"])
+async def test_nothing_stays(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, how: str, task: bool
+) -> None:
+    """A session that has ended leaves nothing in memory, and that without any search for cycles."""
+    engine = EngineServer(Told, path=PATH)
+    engine.session_type = Weak
+    await nursery.start(engine.run)
+    caller = Caller(engine)
+    await caller.open()
+    if task:
+        await caller.call("POST", b"4task")
+    caller.session.offer(parcel([b"hello"]))
+    left = [weakref.ref(caller.session), weakref.ref(caller.session._conversation)]
+    await give_up(caller, how)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert [reference() for reference in left] == [None, None]
+
+
+@pytest.mark.usefixtures("calm")
+async def test_nothing_stays_over_http(start: Any, dial: Any) -> None:
+    """Nor does one whose client has left in the middle of a poll, or its connection."""
+    served = await start()
+    served.engine.session_type = Weak
+    sid = await served.open()
+    await served.post(sid, b"4quiet")
+    await served.start_poll(sid)
+    served.last.link.offer(parcel([b"hello"]))
+    wire = await dial(served, shake=False)
+    await wire.send(f"GET {PATH}?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: server\r\n\r\n".encode())
+    await served.wait_for(lambda: served.last.link._polling._poll is not None)
+    left = [weakref.ref(served.last.link), weakref.ref(served.last)]
+    await wire.stream.aclose()
+    await served.last.over.wait()
+    served.told.clear()
+    await served.wait_for(lambda: [reference() for reference in left] == [None, None])
+
+
+async def test_cut_throws_away(caller: Caller) -> None:
+    """What waits for a client is gone as soon as its session is cut, even if something still refers to that."""
+    session = caller.session
+    session.offer(parcel([b"history"]), exempt=True)
+    session.offer(parcel([b"hello"]))
+    session.cut()
+
+    assert (session.statistics().waiting, session._polling.exempt) == (0, 0)
 
 
 # --- the end of the server
@@ -1336,6 +1513,16 @@ async def test_overlapping_polls(nursery: trio.Nursery) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
     assert repr(polling) == "<Polling open packets=0 waiting=0>"
+
+
+async def test_representations(caller: Caller) -> None:
+    """What lives long says what it is, and no secret."""
+    session = caller.session
+
+    assert repr(caller.app) == "<PollingApp /engine.io/ max_payload=1000000>"
+    assert repr(session._tasks) == "<Tasks open tasks=0>"
+    assert repr(Clock(0.5)) == "<Clock time=0.000 tick=0.5>"
+    assert caller.sid not in repr(session)
 
 
 def test_parcel() -> None:

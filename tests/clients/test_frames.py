@@ -109,14 +109,27 @@ def test_text_byte_by_byte(size: int) -> None:
     assert reader.fast
 
 
-@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])
-def test_control_frames_are_handed_on(opcode: Opcode) -> None:
-    """A control frame between texts is handed on untouched; the lane stays fast."""
+def test_pings_are_handed_on() -> None:
+    """A ping between texts is handed on untouched; the lane stays fast."""
     reader = scanner()
-    control = client_frame(opcode, b"payload")
+    ping = client_frame(Opcode.PING, b"payload")
 
-    assert reader.feed(text(b"a") + control + text(b"b")) == ([b"a", b"b"], control)
+    assert reader.feed(text(b"a") + ping + text(b"b")) == ([b"a", b"b"], ping)
     assert reader.fast
+
+
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_pongs_are_dropped(cut: int) -> None:
+    """Nobody waits for one, however it is cut; between fragments as well."""
+    reader = scanner()
+    pong = client_frame(Opcode.PONG, b"payload")
+    begun = text(b"fra", fin=False)
+
+    assert reader.feed(text(b"a") + pong[:cut]) == ([b"a"], b"")
+    assert reader.feed(pong[cut:] + text(b"b")) == ([b"b"], b"")
+    assert reader.fast
+    assert reader.feed(begun + pong) == ([], begun)
+    assert not reader.unfinished
 
 
 def test_fragments_end_the_fast_lane() -> None:

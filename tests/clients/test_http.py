@@ -119,6 +119,13 @@ async def expect(wire: Any, status: int, body: bytes | None = None) -> None:
     assert body is None or rest[:size] == body
 
 
+async def pour(stream: trio.abc.Stream) -> None:
+    """Send for ever, which must come to an end."""
+    with trio.fail_after(3):
+        while True:
+            await stream.send_all(b"x" * 65_536)
+
+
 async def more(wire: Any) -> bytes:
     data = bytes(await wire.stream.receive_some())
     assert data, "the connection has ended"
@@ -196,6 +203,69 @@ async def test_malformed(open_site: Any) -> None:
     await wire.expect_response(400)
 
 
+def head(*lines: str, host: str = "Host: server") -> bytes:
+    """Return a request with these lines and nothing else but a host."""
+    first, *rest = lines or ("GET /page HTTP/1.1",)
+    return "\r\n".join([first, *([host] if host else []), *rest, "", ""]).encode("latin-1")
+
+
+LOOSE = {
+    "large": (head("GET /page HTTP/1.1", "X: " + "x" * 5000), 431),
+    "large target": (head(f"GET /{'x' * 5000} HTTP/1.1"), 431),
+    "bare line feeds": (head().replace(b"\r\n", b"\n"), 400),
+    "a bare line feed": (head("GET /page HTTP/1.1", "X: a\nY: b"), 400),
+    "a bare line feed at the end": (head()[:-2] + b"\n", 400),
+    "a bare carriage return": (head("GET /page HTTP/1.1", "X: a\rY: b"), 400),
+    "folded": (head("GET /page HTTP/1.1", "X: a", " b"), 400),
+    "folded with a tab": (head("GET /page HTTP/1.1", "X: a", "\tb"), 400),
+    "length and chunks": (
+        head("POST /read HTTP/1.1", "Transfer-Encoding: chunked", "Content-Length: 5") + b"0\r\n\r\n",
+        400,
+    ),
+    "the same length twice": (
+        head("POST /read HTTP/1.1", "Content-Length: 2", "content-length: 2") + b"ok",
+        400,
+    ),
+    "the same length in a list": (head("POST /read HTTP/1.1", "Content-Length: 2, 2") + b"ok", 400),
+    "chunks in HTTP/1.0": (head("POST /read HTTP/1.0", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
+    "two hosts": (head("GET /page HTTP/1.1", "Host: other"), 400),
+    "no host": (head(host=""), 400),
+    "non-ASCII host": (head(host="Host: \xff"), 400),
+    "absolute target": (head("GET http://server/page HTTP/1.1"), 400),
+    "no target": (head("OPTIONS * HTTP/1.1"), 400),
+    "HTTP/2.0": (head("GET /page HTTP/2.0"), 505),
+    "HTTP/1.2": (head("GET /page HTTP/1.2"), 505),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+}
+
+
+@pytest.mark.parametrize("place", ["first", "second", "pipelined"])
+@pytest.mark.parametrize(("data", "status"), LOOSE.values(), ids=LOOSE)
+async def test_loose_heads(open_site: Any, site: Site, data: bytes, status: int, place: str) -> None:
+    """A head that others may understand differently is refused, wherever on a connection it comes."""
+    wire = await open_site()
+    if place != "first":
+        await wire.send(get() + (data if place == "pipelined" else b""))
+        await expect(wire, 200, b"/page")
+    if place != "pipelined":
+        await wire.send(data)
+    rest = wire.raw
+    with trio.fail_after(5):
+        while chunk := await wire.stream.receive_some():
+            rest += chunk
+
+    assert rest.startswith(b"HTTP/1.1 %d " % status), rest
+    assert len(site.paths) == (place != "first")
+
+
+async def test_old_client(open_site: Any) -> None:
+    """A request in HTTP/1.0, which need not name a host, is answered, and that is all."""
+    wire = await open_site()
+    await wire.send(b"GET /page HTTP/1.0\r\n\r\n")
+
+    assert (await wire.expect_response(200)).endswith(b"/page")
+
+
 async def test_endless_head(open_site: Any) -> None:
     """A second head that does not end is refused when it is too long."""
     wire = await open_site()
@@ -233,11 +303,13 @@ async def test_websocket_in_pieces(open_site: Any) -> None:
 
 
 async def test_pipelined_websocket(open_site: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """One that does not wait for the answer before it is taken for a request, whatever follows it."""
+    """It need not wait for the answer before it, and neither need what follows it."""
     wire = await open_site()
     await wire.send(get() + HANDSHAKE + Frame(Opcode.TEXT, b"hello").serialize(mask=True))
     await expect(wire, 200, b"/page")
-    await expect(wire, 200, b"/ws")
+    with trio.fail_after(5):
+        while not wire.raw.endswith(b"\x81\x05hello"):
+            wire.raw += await more(wire)
     await wire.stream.aclose()
     await wire.served.wait_for(lambda: repr(wire.side) == "<HttpSide connections=0 requests=0>")
 
@@ -278,6 +350,30 @@ async def test_client_leaves(open_site: Any, site: Site) -> None:
     await wire.send(get("/wait"))
     await site.reached.wait()
     await trio.aclose_forcefully(wire.stream)
+    await wire.served.wait_for(lambda: bool(site.ended))
+
+    assert site.ended == ["left"]
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_client_leaves_behind(open_site: Any, site: Site, secure: bool) -> None:
+    """It hears so, too, if the client has sent further requests, which come to nothing."""
+    wire = await open_site(secure=secure)
+    await wire.send(get("/wait") + get("/1"))
+    await site.reached.wait()
+    await wire.send(get("/2") + get("/3"))
+    await trio.testing.wait_all_tasks_blocked()
+    await trio.aclose_forcefully(wire.stream)
+    await wire.served.wait_for(lambda: bool(site.ended))
+
+    assert site.ended == ["left"]
+    assert site.paths == ["/wait"]
+
+
+async def test_far_ahead(open_site: Any, site: Site) -> None:
+    """A client that sends far too much before it has its answer has left."""
+    wire = await open_site()
+    await wire.send(get("/wait") + b"x" * 200_000)
     await wire.served.wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["left"]
@@ -328,6 +424,16 @@ async def test_early_answer(open_site: Any, secure: bool) -> None:
         nursery.start_soon(go_on)
         await expect(wire, 200, b"/early")
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_endless_body(open_site: Any, secure: bool) -> None:
+    """A client that never stops sending after its answer is not read for ever, however long a goodbye may take."""
+    wire = await open_site(secure=secure, close_timeout=60)
+    await wire.send(b"POST /early HTTP/1.1\r\nHost: server\r\nContent-Length: 99999999999\r\n\r\n")
+    await expect(wire, 200, b"/early")
+    with pytest.raises(trio.BrokenResourceError):
+        await pour(wire.stream)
 
 
 async def test_tiny_chunks(open_site: Any) -> None:

@@ -255,7 +255,11 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "typing:start": ({"room": _is_room}, {}),
     "typing:stop": ({"room": _is_room}, {}),
     "receipt:update": ({"room": _is_room, "lastReadMessageId": _is_id}, {}),
-    "history:get": ({"room": _is_room}, {"before": _or_null(_is_place), "limit": _is_whole}),
+    "presence:heartbeat": ({"room": _is_room}, {}),
+    "history:get": (
+        {"room": _is_room},
+        {"before": _or_null(_is_place), "limit": lambda value: _is_whole(value) and 1 <= value <= 200},
+    ),
     "heartbeat": ({}, {}),
 }
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from socketio.packet import Packet as TheirPacket
 
 from trio_chat.clients import packets
-from trio_chat.clients.packets import Ack, Connect, ConnectError, Disconnect, Event, Packet
+from trio_chat.clients.packets import Ack, Connect, ConnectError, Disconnect, Event, Packet, TooDeep
 from trio_chat.errors import BadRequest
 from trio_chat.message import MAX_DEPTH, MAX_INTEGER, check_metadata
 
@@ -222,8 +222,29 @@ def test_an_argument_nests_as_deep_as_metadata_may() -> None:
         check_metadata(deeper, 10_000)
 
     packets.decode(b'2["message:send",%b]' % msgspec.json.encode({"metadata": deepest}))
-    with pytest.raises(BadRequest, match="nested"):
+    with pytest.raises(TooDeep, match="nested"):
         packets.decode(b'2["message:send",%b]' % msgspec.json.encode({"metadata": deeper}))
+
+
+@pytest.mark.parametrize("depth", [2 * MAX_DEPTH, 30_000])
+@pytest.mark.parametrize(("head", "ack"), [(b"2", None), (b"20", 0), (b"2/,12", 12)])
+def test_what_is_too_deep_has_the_number_of_who_waits(depth: int, head: bytes, ack: int | None) -> None:
+    """Whether the decoder gives up on it or it is looked at afterwards."""
+    with pytest.raises(TooDeep) as caught:
+        packets.decode(head + b'["a",' + b"[" * depth + b"]" * depth + b"]")
+
+    assert caught.value.ack == ack
+
+
+@pytest.mark.parametrize("head", [b'0{"a":', b"31[", b'4{"a":'])
+def test_in_other_packets_nobody_waits(head: bytes) -> None:
+    """They are too deep, and that is all."""
+    close = b"]" if head.endswith(b"[") else b"}"
+
+    with pytest.raises(TooDeep) as caught:
+        packets.decode(head + b"[" * MAX_DEPTH * 2 + b"]" * MAX_DEPTH * 2 + close)
+
+    assert caught.value.ack is None
 
 
 def test_many_brackets_are_no_depth() -> None:

@@ -9,7 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_chat.clients.offsets import FRESH, Offset, label_of
 from trio_chat.clients.recovery import Recoveries, Recovery, RecoveryStatistics
+from trio_chat.message import Position
 from trio_chat.stores.memory import MemoryHotStore
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Server:
     def begin(self, user: str = "ada", rooms: frozenset[str] = ROOMS) -> Recovery:
         """Let a client connect and join rooms."""
         recovery = self.recoveries.begin(user)
-        recovery.holder = Somebody()
+        self.recoveries.note_back(recovery, Somebody())
         self.recoveries.note_rooms(recovery, rooms)
         return recovery
 
@@ -82,19 +84,17 @@ async def server(start: Callable[[], Server]) -> Server:
     return start()
 
 
-async def settled() -> None:
-    """Wait until what is to be written was written."""
-    await trio.sleep(0.2)
-
-
 def calls(hot: MemoryHotStore) -> list[str]:
-    """Return a list to which the calls of the store are added as they begin."""
+    """Return a list to which the calls of the store are added as they begin; what was to be done then is done."""
     names: list[str] = []
+    interfere = hot.interfere
 
     async def note(name: str, moment: Moment) -> None:
         if moment == "before":
             names.append(name)
         await trio.lowlevel.checkpoint()
+        if interfere is not None:
+            await interfere(name, moment)
 
     hot.interfere = note
     return names
@@ -181,13 +181,13 @@ async def test_who_leaves_on_purpose_is_forgotten(
 ) -> None:
     """Here at once, and its note soon after."""
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     assert await hot.kept(recovery.pid) is not None
 
     server.recoveries.end(recovery)
 
     assert not await server.finds(recovery)
-    await settled()
+    await wait_all_tasks_blocked()
     assert await hot.kept(recovery.pid) is None
     assert not await server.finds(recovery)
 
@@ -197,14 +197,14 @@ async def test_who_leaves_while_its_note_is_thrown_away_stays_forgotten(
 ) -> None:
     """A store that takes its time brings nobody back."""
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     gate = block(hot, "discard")
     server.recoveries.end(recovery)
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert not await server.finds(recovery)
     gate.set()
-    await settled()
+    await wait_all_tasks_blocked()
     assert await hot.kept(recovery.pid) is None
 
 
@@ -214,11 +214,11 @@ async def test_who_leaves_while_its_note_is_written_is_forgotten(
     """The note that is on its way is thrown away when it has arrived."""
     gate = block(hot, "keep")
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
 
     server.recoveries.end(recovery)
     gate.set()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert await hot.kept(recovery.pid) is None
 
@@ -230,10 +230,138 @@ async def test_nothing_is_kept_of_who_was_in_no_room(
     recovery = server.begin(rooms=frozenset())
 
     server.recoveries.note_away(recovery)
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert server.recoveries.statistics() == RecoveryStatistics(held=0, away=0, unwritten=0)
     assert await hot.kept(recovery.pid) is None
+
+
+AWAY = 50
+"""How many clients of one user may be away at once."""
+
+
+async def test_a_user_may_be_away_so_many_times(
+    autojump_clock: MockClock, server: Server, hot: MemoryHotStore
+) -> None:
+    """Whoever connects, joins and goes, over and over, fills no memory: the oldest is forgotten, its note too."""
+    bob = server.begin("bob")
+    server.recoveries.note_away(bob)
+    gone = [server.begin() for _ in range(AWAY + 2)]
+    await wait_all_tasks_blocked()
+    for recovery in gone:
+        server.recoveries.note_away(recovery)
+    await wait_all_tasks_blocked()
+
+    assert [await server.finds(recovery) for recovery in gone] == [False] * 2 + [True] * AWAY
+    assert await server.finds(bob, "bob")
+    assert [await hot.kept(recovery.pid) is None for recovery in gone[:3]] == [True, True, False]
+    assert server.recoveries.statistics() == RecoveryStatistics(held=0, away=AWAY + 1, unwritten=0)
+
+
+async def test_who_is_here_is_not_forgotten_for_those_who_are_away(
+    autojump_clock: MockClock, server: Server
+) -> None:
+    """Neither one that never went nor one that has come back."""
+    here, back = server.begin(), server.begin()
+    server.recoveries.note_away(back)
+    server.recoveries.note_back(back, Somebody())
+    for _ in range(AWAY + 1):
+        server.recoveries.note_away(server.begin())
+
+    assert await server.finds(here)
+    assert await server.finds(back)
+    assert server.recoveries.statistics().held == 2
+
+
+async def test_who_was_here_last_is_forgotten_last(autojump_clock: MockClock, server: Server) -> None:
+    """One that asks to come back and is refused has been heard of again."""
+    again, oldest = server.begin(), server.begin()
+    for recovery in (again, oldest, again):
+        server.recoveries.note_away(recovery)
+    for _ in range(AWAY - 1):
+        server.recoveries.note_away(server.begin())
+
+    assert await server.finds(again)
+    assert not await server.finds(oldest)
+
+
+async def test_who_was_forgotten_does_not_count(autojump_clock: MockClock, server: Server) -> None:
+    """Its place is for another: neither who left on purpose nor whose time is up keeps anybody out."""
+    first = server.begin()
+    server.recoveries.note_away(first)
+    for _ in range(AWAY):
+        left = server.begin()
+        server.recoveries.note_away(left)
+        server.recoveries.end(left)
+    assert await server.finds(first)
+    await trio.sleep(2 * SECONDS)
+
+    gone = [server.begin() for _ in range(AWAY)]
+    for recovery in gone:
+        server.recoveries.note_away(recovery)
+
+    assert all([await server.finds(recovery) for recovery in gone])
+
+
+async def test_nothing_is_kept_of_a_user_of_whom_nobody_is_away(
+    autojump_clock: MockClock, server: Server
+) -> None:
+    """Anybody may be anybody on an insecure server: not even an empty list is to be left of each."""
+    left, back = server.begin("ada"), server.begin("bob")
+    for recovery in (left, back):
+        server.recoveries.note_away(recovery)
+
+    server.recoveries.end(left)
+    server.recoveries.note_back(back, Somebody())
+
+    assert not server.recoveries._away
+
+
+# Whether a client was in the rooms it is put back into
+
+PLACE = Position("01890a5d-ac96-774b-bcce-b302099a8057", 1)
+
+
+def placed(*rooms: str) -> Offset:
+    """Return the offset of a client in these rooms."""
+    return Offset({label_of(room): PLACE for room in rooms})
+
+
+@pytest.mark.parametrize(
+    "offset", [FRESH, Offset(), placed("r", "s"), placed("r"), placed("r", "s", "t"), placed("t")]
+)
+async def test_a_client_that_is_remembered_fits(offset: Offset) -> None:
+    """The process that told it knows where it was, whatever part has arrived."""
+    assert Recovery("somebody", "ada", ROOMS).fits(offset)
+
+
+@pytest.mark.parametrize(
+    ("offset", "fits"),
+    [
+        pytest.param(FRESH, True, id="it has heard nothing yet"),
+        pytest.param(placed("r", "s"), True, id="those very rooms"),
+        pytest.param(placed("r"), False, id="it has left one since, or not heard of one"),
+        pytest.param(placed("r", "s", "t"), False, id="it has joined one since"),
+        pytest.param(placed("r", "t"), False, id="both"),
+        pytest.param(Offset(), False, id="it has left them all since"),
+    ],
+)
+async def test_a_client_that_is_recalled_must_name_its_rooms(
+    autojump_clock: MockClock, start: Callable[[], Server], offset: Offset, fits: bool
+) -> None:
+    """A note may be a moment older than what the client was told: nobody is put where it has left."""
+    server = start()
+    recovery = server.begin()
+    await wait_all_tasks_blocked()
+    server.kill()
+
+    recalled = await start().recoveries.find(recovery.pid, "ada")
+
+    assert recalled is not None
+    assert recalled.fits(offset) is fits
+
+
+# What is to be seen of it
 
 
 async def test_the_counts_say_who_is_where(autojump_clock: MockClock, server: Server) -> None:
@@ -243,7 +371,7 @@ async def test_the_counts_say_who_is_where(autojump_clock: MockClock, server: Se
     assert server.recoveries.statistics() == RecoveryStatistics(held=1, away=1, unwritten=2)
     assert repr(server.recoveries) == "<Recoveries held=1 away=1 unwritten=2>"
 
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert server.recoveries.statistics() == RecoveryStatistics(held=1, away=1, unwritten=0)
 
@@ -260,7 +388,7 @@ async def test_the_next_server_knows_the_client(
     recovery = server.begin()
     if away:
         server.recoveries.note_away(recovery)
-    await settled()
+    await wait_all_tasks_blocked()
     server.kill()
 
     second = start()
@@ -273,9 +401,9 @@ async def test_the_newest_rooms_are_noted(autojump_clock: MockClock, start: Call
     """Joining and leaving replaces the note."""
     server = start()
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     server.recoveries.note_rooms(recovery, frozenset({"t"}))
-    await settled()
+    await wait_all_tasks_blocked()
     server.kill()
 
     assert await start().finds(recovery)
@@ -301,7 +429,7 @@ async def test_the_next_server_forgets_the_client_in_time_too(
     """From the moment it has heard of it; and what it has put back stays its own."""
     server = start()
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     server.kill()
     second = start()
     assert await second.finds(recovery)
@@ -317,7 +445,7 @@ async def test_who_asks_twice_at_once_gets_the_same(
     """Two connections of one client cannot both be the client."""
     server = start()
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     server.kill()
     second = start()
     gate = block(hot, "kept")
@@ -336,17 +464,35 @@ async def test_who_asks_twice_at_once_gets_the_same(
     assert found[0] is found[1]
 
 
-async def test_many_clients_are_noted_in_one_round_trip(
+async def test_a_client_is_noted_at_once(
     autojump_clock: MockClock, server: Server, hot: MemoryHotStore
 ) -> None:
-    """They come at once after a restart."""
-    names = calls(hot)
-    for _ in range(100):
-        server.begin()
+    """A server may be killed the moment after somebody has joined."""
+    await wait_all_tasks_blocked()
+    now = trio.current_time()
+    recovery = server.begin()
+    await wait_all_tasks_blocked()
 
-    await settled()
+    assert await hot.kept(recovery.pid) is not None
+    assert trio.current_time() == now
 
+
+async def test_who_comes_while_a_note_is_written_shares_the_next(
+    autojump_clock: MockClock, server: Server, hot: MemoryHotStore
+) -> None:
+    """Many come at once after a restart: they take two round trips, not one each."""
+    gate, names = block(hot, "keep"), calls(hot)
+    first = server.begin()
+    await wait_all_tasks_blocked()
+    crowd = [server.begin() for _ in range(100)]
+    await wait_all_tasks_blocked()
     assert names == ["keep"]
+
+    gate.set()
+    await wait_all_tasks_blocked()
+
+    assert names == ["keep"] * 2
+    assert None not in [await hot.kept(one.pid) for one in (first, *crowd)]
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[]", b"\xff", b'{"user":1,"rooms":[]}', b'{"user":"ada"}'])
@@ -389,7 +535,7 @@ async def test_what_could_not_be_noted_is_noted_later(
     """Notes and ends alike, and the log has one line of it."""
     server = start()
     gone = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     caplog.set_level(logging.WARNING)
     hot.set_healthy(False)
     recovery = server.begin()
@@ -413,7 +559,7 @@ async def test_who_ends_while_the_store_is_away_is_never_noted(
     """What failed to be written is not written after the end."""
     hot.set_healthy(False)
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     server.recoveries.end(recovery)
     names = calls(hot)
     hot.set_healthy(True)
@@ -431,11 +577,11 @@ async def test_rooms_that_change_while_a_note_fails_are_not_overwritten(
     server = start()
     gate = block(hot, "keep")
     recovery = server.begin()
-    await settled()
+    await wait_all_tasks_blocked()
     server.recoveries.note_rooms(recovery, frozenset({"t"}))
     hot.set_healthy(False)
     gate.set()
-    await settled()
+    await wait_all_tasks_blocked()
     hot.set_healthy(True)
     await trio.sleep(2)
     server.kill()

@@ -18,8 +18,8 @@ from socketio.packet import Packet as TheirPacket
 
 from trio_chat.clients import socketio as wire
 from trio_chat.clients.frames import text_frame
-from trio_chat.clients.offsets import NOWHERE, place_of, read_offset
-from trio_chat.clients.socketio import SOCKET_IO, SocketIOVoice
+from trio_chat.clients.offsets import LEFT, MAX_OFFSET, NOWHERE, TOO_MANY, join_places, place_of, read_offset
+from trio_chat.clients.socketio import PLAIN, SOCKET_IO, SocketIOVoice, SocketIOWire
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
 from trio_chat.history import History
 from trio_chat.mail import Accepted, Changed, Closed, Expired, Joined, Presence, ReadMark, Typing
@@ -96,15 +96,24 @@ def acked(parcel: Parcel, number: int) -> dict[str, Any]:
     return answer
 
 
-def standing(epoch: str = EPOCH, seq: int = 6) -> SocketIOVoice:
+def standing(wire: SocketIOWire = SOCKET_IO) -> SocketIOVoice:
     """Return the voice of the room "r" whose members are at a position."""
-    voice = SOCKET_IO.voice("r")
-    voice.stand_at(epoch, seq)
+    voice = wire.voice("r")
+    voice.stand_at(EPOCH, 6)
     return voice
 
 
 def offset(seq: int, epoch: str = EPOCH, room: str = "r") -> str:
     return place_of(room, epoch, seq).decode()
+
+
+def places_of(offset: str) -> dict[str, Position]:
+    """Return the places of an offset, of the rooms "a", "b" and "r"."""
+    there = read_offset(offset)
+    assert there is not None
+    places = {room: place for room in ("a", "b", "r") if (place := there.place(room)) is not None}
+    assert there.names(places)
+    return places
 
 
 def joined_at(seq: int = 6, **changes: Any) -> Joined:
@@ -168,7 +177,7 @@ HEARINGS: list[tuple[Any, list[Any], str]] = [
         )
         for active in (True, False)
     ],
-    (Expired(EPOCH), ["session:expired", {"teamId": "r", "epoch": EPOCH}], offset(6)),
+    (Expired(EPOCH), ["session:expired", {"teamId": "r", "epoch": EPOCH}], offset(0)),
     (
         Closed("it failed"),
         ["room:error", "it failed", {"code": "room_closed", "temporary": True, "teamId": "r"}],
@@ -179,11 +188,19 @@ HEARINGS: list[tuple[Any, list[Any], str]] = [
 
 @pytest.mark.parametrize(("hearing", "event", "place"), HEARINGS)
 def test_each_hearing_is_an_event_with_an_offset(hearing: Any, event: list[Any], place: str) -> None:
-    """Changes move the offset, everything else is said at the place where everybody is."""
+    """Changes move the offset, and so does the end; everything else is said where everybody is."""
     parcel = standing().tell([hearing])
 
     assert one(parcel.shared) == [*event, place]
     assert (parcel.room, parcel.place) == ("r", place.encode())
+
+
+def test_after_a_session_has_expired_everybody_is_at_its_beginning() -> None:
+    """They have all there was of it, and nothing yet of the one to come."""
+    voice = standing()
+    voice.tell([Expired(EPOCH)])
+
+    assert one(voice.tell([Presence("ada", True, NOON)]).shared)[-1] == offset(0)
 
 
 @pytest.mark.parametrize(("active", "name"), [(True, "typing:start"), (False, "typing:stop")])
@@ -217,7 +234,7 @@ def test_behind_other_rooms_every_event_names_all_places() -> None:
     alone = events(parcel.shared)
     both = events(parcel.behind(place_of("a", LATER, 1) + b"," + place_of("b", LATER, 2)))
     assert [event[:-1] for event in both] == [event[:-1] for event in alone]
-    assert [read_offset(event[-1]) for event in both] == [
+    assert [places_of(event[-1]) for event in both] == [
         {"a": Position(LATER, 1), "b": Position(LATER, 2), "r": Position(EPOCH, seq)} for seq in (7, 8)
     ]
 
@@ -227,6 +244,19 @@ def test_behind_no_other_room_it_is_what_is_shared() -> None:
     parcel = standing().tell([Changed(EPOCH, Posted(MESSAGE)), Expired(EPOCH)])
 
     assert parcel.behind(b"") == parcel.shared
+
+
+def test_behind_too_many_rooms_an_event_does_not_grow() -> None:
+    """A client hands its offset back in one message, which may be only so large."""
+    places = join_places([place_of(f"room {number}", LATER, 1) for number in range(MAX_OFFSET // 30)])
+
+    assert one(standing().tell([Changed(EPOCH, Posted(MESSAGE))]).behind(places))[-1] == TOO_MANY.decode()
+
+
+@pytest.mark.parametrize(("hearing", "event", "place"), HEARINGS)
+def test_who_cannot_come_back_hears_it_without_an_offset(hearing: Any, event: list[Any], place: str) -> None:
+    """A handler gets what it expects and nothing behind it."""
+    assert one(standing(PLAIN).tell([hearing]).shared) == event
 
 
 # --- joining
@@ -255,6 +285,19 @@ def test_who_joins_gets_the_history_and_the_lists() -> None:
         ],
     ]
     assert (typing[0], typing[1]["userId"], typing[-1]) == ("typing:start", "bob", offset(6))
+
+
+def test_who_cannot_come_back_joins_with_bare_lists() -> None:
+    """Each event has one argument, whatever other rooms the client is in."""
+    voice = PLAIN.voice("r")
+    marks = {"bob": {"lastReadMessageId": "m", "timestamp": "2026-03-01T12:00:00Z"}}
+    here = {"ada": {"isActive": True, "lastActiveAt": "2026-03-01T12:00:00Z"}}
+
+    for others in (b"", place_of("a", LATER, 3)):
+        *heard, typing = events(voice.joined(joined_at(typing=("bob",)), others))
+
+        assert heard == [["messages:history", [SHOWN]], ["receipt:list", marks], ["presence:list", here]]
+        assert (typing[0], len(typing)) == ("typing:start", 2)
 
 
 def test_who_joins_another_room_gets_all_places() -> None:
@@ -298,12 +341,11 @@ def test_an_answer_said_late_does_not_move_the_others() -> None:
 
 
 def test_a_welcome_takes_older_offsets_from_the_client() -> None:
-    """It ends with the offset of a client in no room."""
-    assert one(wire.welcome("ada", "redis", {"rooms": 64})) == [
-        "welcome",
-        {"user": "ada", "durability": "redis", "limits": {"rooms": 64}},
-        NOWHERE.decode(),
-    ]
+    """It ends with the offset of a client in no room, unless the client keeps none."""
+    detail = {"user": "ada", "durability": "redis", "limits": {"rooms": 64}}
+
+    assert one(wire.welcome("ada", "redis", {"rooms": 64}, NOWHERE)) == ["welcome", detail, "0"]
+    assert one(wire.welcome("ada", "redis", {"rooms": 64}, None)) == ["welcome", detail]
 
 
 def test_a_join_is_acknowledged_with_where_and_who() -> None:
@@ -319,8 +361,9 @@ def test_a_join_is_acknowledged_with_where_and_who() -> None:
 
 
 def test_leaving_is_told_with_the_places_that_remain() -> None:
-    """It is a room's event: the offset must not name that room any longer."""
-    assert one(wire.left("r", b"0")) == ["room:left", {"teamId": "r"}, "0"]
+    """It is a room's event: the offset must not name that room any longer. Not every client keeps one."""
+    assert one(wire.left("r", LEFT)) == ["room:left", {"teamId": "r"}, "-"]
+    assert one(wire.left("r", None)) == ["room:left", {"teamId": "r"}]
 
 
 @pytest.mark.parametrize("duplicate", [True, False])
@@ -458,7 +501,7 @@ def test_whatever_a_room_says_they_read(room: str, turn: list[Hearing], others: 
     others.pop(room, None)
     voice = SOCKET_IO.voice(room)
     voice.stand_at(EPOCH, 1)
-    places = b",".join(place_of(other, EPOCH, seq) for other, seq in others.items())
+    places = join_places(place_of(other, EPOCH, seq) for other, seq in others.items())
 
     parcel = voice.tell(turn)
 
@@ -468,12 +511,26 @@ def test_whatever_a_room_says_they_read(room: str, turn: list[Hearing], others: 
         assert heard[:-1] == behind[:-1]
         leaves = within(heard)
         assert all(text in leaves for text in texts_of(hearing))
-        here = read_offset(heard[-1])
-        assert here is not None
-        assert list(here) == [room]
-        assert (
-            read_offset(behind[-1]) == {other: Position(EPOCH, seq) for other, seq in others.items()} | here
-        )
+        alone, there = read_offset(heard[-1]), read_offset(behind[-1])
+        assert alone is not None
+        assert there is not None
+        assert alone.names([room])
+        assert there.names([room, *others])
+        assert there.place(room) == alone.place(room)
+        assert {other: there.place(other) for other in others} == {
+            other: Position(EPOCH, seq) for other, seq in others.items()
+        }
+
+
+@given(room=strategies.rooms(), turn=st.lists(hearings(), min_size=1, max_size=4))
+def test_whatever_a_room_says_who_cannot_come_back_reads_it_too(room: str, turn: list[Hearing]) -> None:
+    """The same events but for the offsets: every argument is what it is for the others."""
+    plain, whole = [wire.voice(room).tell(turn).shared for wire in (PLAIN, SOCKET_IO)]
+
+    for heard, told, hearing in zip(events(plain), events(whole), turn, strict=True):
+        assert len(heard) == len(told) - 1
+        # Of typing each wire says its own time.
+        assert isinstance(hearing, Typing) or heard == told[:-1]
 
 
 @given(
@@ -533,8 +590,7 @@ class Screen:
                 self.shown.pop(said, None)
             case _:
                 assert name in {"receipt:list", "presence:list"}
-        places = read_offset(event[-1])
-        assert places is not None
+        places = places_of(event[-1])
         assert list(places) == ["r"]
         self.place = places["r"]
 

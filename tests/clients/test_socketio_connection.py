@@ -17,11 +17,12 @@ import trio
 from socketio.packet import Packet as TheirPacket
 from trio.testing import wait_all_tasks_blocked
 
-from trio_chat.clients import packets
+from trio_chat.clients import offsets, packets
 from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.frames import text_frame
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.offsets import read_offset
+from trio_chat.clients.patience import Patience
 from trio_chat.clients.recovery import Recoveries, RecoveryStatistics
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
@@ -42,13 +43,14 @@ if TYPE_CHECKING:
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 LISTS = ["receipt:list", "presence:list"]
+TOO_DEEP = "2" + "[" * 50 + "]" * 50
 
 
 class FakeLink:
     """A session's link that takes everything, notes it, and ends the talk as the real one does: later, by a task."""
 
-    def __init__(self, nursery: trio.Nursery, headers: dict[bytes, bytes]) -> None:
-        self.request = Request("/socket.io/", "", headers, "somebody", False)
+    def __init__(self, nursery: trio.Nursery, query: str, headers: dict[bytes, bytes]) -> None:
+        self.request = Request("/socket.io/", query, headers, "somebody", False)
         self.said: deque[TheirPacket] = deque()
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
@@ -103,18 +105,21 @@ class Client:
     Everything is settled before it listens. It has *heard* what a test has taken from its link, and no more.
     """
 
-    def __init__(self, house: House, headers: dict[bytes, bytes], auth: dict[str, Any]) -> None:
+    def __init__(self, house: House, query: str, headers: dict[bytes, bytes], auth: dict[str, Any]) -> None:
         self.auth = auth
+        self.plain = False
+        """Whether it is one that keeps neither pid nor offset."""
         self.pid: str | None = None
         self.offset: str | None = None
         self.recovered = False
         self._house = house
+        self._query = query
         self._headers = headers
         self.dial()
 
     def dial(self) -> FakeLink:
         """Begin a session without a word. Returns its link; the one before is left as it is."""
-        self.link = FakeLink(self._house.nursery, self._headers)
+        self.link = FakeLink(self._house.nursery, self._query, self._headers)
         self.conversation = SocketIOConversation(self.link, self._house.hall)  # type: ignore[arg-type] # it is a fake
         self.link.conversation = self.conversation
         return self.link
@@ -169,6 +174,9 @@ class Client:
     async def expect_connected(self) -> None:
         """Expect the answer to CONNECT."""
         said = (await self.next(socketio.packet.CONNECT)).data
+        if self.plain:
+            assert list(said) == ["sid"]
+            return
         assert said["sid"] != said["pid"]
         self.recovered = self.pid == said["pid"]
         self.pid = said["pid"]
@@ -248,9 +256,11 @@ class Client:
     @property
     def places(self) -> dict[str, int]:
         """Where the client is in its rooms, by its offset."""
-        places = read_offset(self.offset or "")
-        assert places is not None
-        return {room: place.seq for room, place in places.items()}
+        there = read_offset(self.offset or "")
+        assert there is not None
+        places = {room: place.seq for room in "arst" if (place := there.place(room)) is not None}
+        assert there.names(places)
+        return places
 
 
 class House:
@@ -274,9 +284,10 @@ class House:
         self.lobby: Lobby = await self.nursery.start(self._keep_open)
         self.registry = Registry(self.settings.max_connections_per_user, clock=trio.current_time)
         self.recoveries = Recoveries(self.hot, self.settings.session_expiry_seconds)
-        self.hall = Hall(
-            self.lobby, Authenticator(self.settings, clock=trio.current_time), self.registry, self.recoveries
-        )
+        patience = Patience(self.settings.hello_timeout)
+        self.nursery.start_soon(patience.run)
+        authenticator = Authenticator(self.settings, clock=trio.current_time)
+        self.hall = Hall(self.lobby, authenticator, self.registry, self.recoveries, patience)
 
     async def _keep_open(self, task_status: trio.TaskStatus[Lobby]) -> None:
         with self._scope:
@@ -290,10 +301,16 @@ class House:
         await wait_all_tasks_blocked()
         await self.start()
 
-    def call(self, auth: dict[str, Any] | None = None, **headers: str) -> Client:
+    def call(self, auth: dict[str, Any] | None = None, query: str = "", **headers: str) -> Client:
         """Begin a session without a word."""
-        named = {name.lower().encode(): text.encode() for name, text in headers.items()}
-        return Client(self, named, auth or {})
+        named = {name.lower().replace("_", "-").encode(): text.encode() for name, text in headers.items()}
+        return Client(self, query, named, auth or {})
+
+    def call_plain(self, user: str = "ada") -> Client:
+        """Begin a session of a client that cannot come back."""
+        client = self.call({"userId": user}, "EIO=4&recovery=0")
+        client.plain = True
+        return client
 
     async def connect(self, user: str = "ada", *rooms: str) -> Client:
         """Connect a client, and let it join rooms."""
@@ -326,6 +343,7 @@ class Gate:
     """Lets the first call of a name to a store wait until it is opened."""
 
     def __init__(self, store: Any, name: str) -> None:
+        self.reached = False
         self._opened = trio.Event()
         self._name: str | None = name
         store.interfere = self._interfere
@@ -334,6 +352,7 @@ class Gate:
         await trio.lowlevel.checkpoint()
         if name == self._name and moment == "before":
             self._name = None
+            self.reached = True
             await self._opened.wait()
 
     def open(self) -> None:
@@ -443,23 +462,34 @@ async def test_without_a_good_token_nobody_comes_in(guarded: House, auth: dict[s
     assert guarded.recoveries.statistics().held == 0
 
 
-@pytest.mark.parametrize(
-    ("user", "code"),
-    [
-        ("", ReplyCode.BAD_REQUEST),
-        ("a\nb", ReplyCode.BAD_REQUEST),
-        ("a" * 129, ReplyCode.BAD_REQUEST),
-        (1, ReplyCode.UNAUTHORIZED),
-        (None, ReplyCode.UNAUTHORIZED),
-        (["ada"], ReplyCode.UNAUTHORIZED),
-    ],
-)
-async def test_an_insecure_server_still_checks_the_name(house: House, user: Any, code: ReplyCode) -> None:
-    """A user id is a text that can be one; what is no text is nobody's name."""
-    client = house.call()
-    client.say("0" + json.dumps({"userId": user}))
+@pytest.mark.parametrize("user", ["", "a\nb", "a" * 129])
+async def test_an_insecure_server_still_checks_the_name(house: House, user: str) -> None:
+    """A user id is a text that can be one."""
+    client = house.call({"userId": user})
+    client.ask_to_connect()
 
-    await client.expect_connect_error(code)
+    await client.expect_connect_error(ReplyCode.BAD_REQUEST)
+
+
+@pytest.mark.parametrize("auth", ["", "{}", '{"userId":1}', '{"userId":null}', '{"userId":["ada"]}'])
+async def test_an_insecure_server_says_how_to_name_oneself(house: House, auth: str) -> None:
+    """It wants no token: whoever tries it out learns what to say instead."""
+    client = house.call()
+    client.say(f"0{auth}")
+
+    text = await client.expect_connect_error(ReplyCode.UNAUTHORIZED)
+
+    assert text == "auth.userId: expected the user's id, a string"
+
+
+async def test_a_token_counts_more_than_a_name(house: House) -> None:
+    """On an insecure server too: whoever shows one means it."""
+    client = house.call({"userId": "ada", "token": "x.y.z"})
+    client.ask_to_connect()
+
+    text = await client.expect_connect_error(ReplyCode.UNAUTHORIZED)
+
+    assert text == "token: not accepted; connect with a new one"
 
 
 async def test_who_was_refused_may_try_again(guarded: House) -> None:
@@ -513,7 +543,16 @@ async def test_a_user_may_connect_as_often_as_allowed(build: Callable[..., Await
 
 @pytest.mark.parametrize(
     "packet",
-    ['2["heartbeat"]', '2/admin,["heartbeat"]', "hello", '51-["x",{"_placeholder":true,"num":0}]', "", "4{}"],
+    [
+        '2["heartbeat"]',
+        '2/admin,["heartbeat"]',
+        "hello",
+        '51-["x",{"_placeholder":true,"num":0}]',
+        "",
+        "4{}",
+        TOO_DEEP,
+        f'0{{"a":{TOO_DEEP[1:]}}}',
+    ],
 )
 async def test_anything_before_connect_ends_the_session(house: House, packet: str) -> None:
     """As it does with the reference server."""
@@ -714,6 +753,7 @@ REQUESTS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("history:get", ({"teamId": "r"},), {"teamId": "r", "source": "window", "more": False, "before": None}),
     ("heartbeat", (), {}),
 ]
+BAD_REQUEST = {"code": "bad_request", "temporary": False}
 ANSWERS: dict[str, list[str]] = {
     "room:join": ["messages:history", *LISTS],
     "room:leave": ["room:left"],
@@ -847,6 +887,38 @@ async def test_who_keeps_sending_nonsense_is_disconnected(house: House) -> None:
         client.emit("message:send", "r", "c")
 
     await client.expect_closed(CloseCode.BAD_REQUESTS)
+
+
+async def test_an_event_that_is_too_deep_is_refused(house: House) -> None:
+    """It is well-formed, and its sender learns what was wrong; nobody else does."""
+    ada, bob = await in_a_room(house)
+
+    ada.say(TOO_DEEP.replace("2", "27"))
+    await ada.expect_refused(7, ReplyCode.BAD_REQUEST)
+    ada.say(TOO_DEEP)
+    await ada.expect("room:error", "expected JSON nested at most 33 levels", BAD_REQUEST)
+
+    ada.emit("heartbeat", ack=8)
+    await ada.expect_ack(8, ok=True)
+    await bob.expect_nothing()
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(2.4, True), (2.6, False)])
+async def test_who_keeps_sending_what_is_too_deep_is_disconnected(
+    autojump_clock: MockClock, house: House, seconds: float, ends: bool
+) -> None:
+    """Five within ten seconds are malformed requests like others."""
+    client = await house.connect("ada", "r")
+
+    for number in range(5):
+        assert client.link.closed is None
+        client.say(TOO_DEEP)
+        await client.expect("room:error")
+        await trio.sleep(seconds if number < 4 else 0)
+
+    assert (client.link.closed is not None) is ends
+    if ends:
+        await client.expect_closed(CloseCode.BAD_REQUESTS)
 
 
 async def test_who_is_too_fast_is_refused_then_disconnected(
@@ -1031,6 +1103,25 @@ async def test_history_is_not_sent_to_who_does_not_read(house: House) -> None:
     await ada.expect_refused(1, ReplyCode.OVERLOADED)
 
 
+async def test_only_so_many_joins_wait_for_a_room(house: House) -> None:
+    """Each may bring a whole history. When the room has answered there is room for more."""
+    ada, bob = await in_a_room(house)
+    gate = Gate(house.hot, "append")
+    bob.emit("message:send", {"teamId": "r", "content": "c"})
+    await wait_all_tasks_blocked()
+    for _ in range(4):
+        ada.emit("room:join", "r")
+
+    ada.emit("room:join", "r", ack=1)
+    await ada.expect_refused(1, ReplyCode.OVERLOADED)
+    ada.emit("room:join", "s")
+    gate.open()
+
+    names = [name for name, _ in await ada.hear()]
+    assert names.count("messages:history") == 5
+    await ada.join("r")
+
+
 async def test_a_token_opens_its_rooms_only(guarded: House) -> None:
     """Whether or not the others exist."""
     client = await guarded.call({"token": guarded.token(rooms=("r",))}).connect()
@@ -1065,7 +1156,7 @@ async def test_the_offset_has_every_room(house: House) -> None:
 
 
 async def test_after_leaving_the_offset_has_the_others(house: House) -> None:
-    """And in no room it is that of nobody."""
+    """And in no room it is that of somebody who has left them all."""
     ada = await house.connect("ada", "r", "s")
     await house.post("one", room="s")
     await ada.hear()
@@ -1074,7 +1165,7 @@ async def test_after_leaving_the_offset_has_the_others(house: House) -> None:
     await ada.expect("room:left", {"teamId": "r"})
     assert ada.places == {"s": 1}
     ada.emit("room:leave", "s", ack=1)
-    await ada.expect("room:left", {"teamId": "s"}, "0")
+    await ada.expect("room:left", {"teamId": "s"}, "-")
 
     await ada.expect_ack(1, ok=True)
 
@@ -1116,7 +1207,7 @@ async def test_joining_and_leaving_at_once_ends_outside(house: House) -> None:
     ada.emit("room:leave", "r")
     await ada.hear()
 
-    assert ada.offset == "0"
+    assert ada.offset == "-"
     assert house.users_in("r") == set()
 
 
@@ -1384,6 +1475,131 @@ async def test_after_a_session_has_expired_its_members_are_recovered_in_the_next
     assert await ada.texts() == ["three"]
 
 
+async def test_a_session_that_expires_spoils_no_other_room(
+    autojump_clock: MockClock, build: Callable[..., Awaitable[House]]
+) -> None:
+    """Whoever was told of the end is at the beginning of the next: that room's new window comes in the replay."""
+    house = await build(session_expiry_seconds=60)
+    ada = await house.connect("ada", "r", "s")
+    await house.post("one", room="r")
+    await trio.sleep(30)
+    await house.post("two", room="s")
+    await ada.hear()
+    await trio.sleep(31)
+    (said, _) = await ada.expect("session:expired")
+    assert said["teamId"] == "r"
+    assert ada.places == {"r": 0, "s": 1}
+    await ada.hang_up()
+    await house.post("three", room="s")
+    await house.post("four", room="r")
+
+    heard = await ada.recover()
+
+    assert sorted(name for name, _ in heard) == sorted(["message:new", "messages:history", *LISTS, *LISTS])
+    assert [said["content"] for name, said in heard if name == "message:new"] == ["three"]
+    assert [said[0]["content"] for name, said in heard if name == "messages:history"] == ["four"]
+    assert ada.places == {"r": 1, "s": 2}
+
+
+# What happened while a client was away that had the empty history of a session; and whether it still fits.
+SINCE_NOTHING = [
+    pytest.param([], True, id="nothing"),
+    pytest.param(["post", "post"], True, id="a whole window"),
+    pytest.param(["post", "post", "post"], False, id="more than a window"),
+    pytest.param(["post", "edit"], False, id="an edit, of which it must learn the number"),
+    pytest.param(["post", "delete"], False, id="a deletion"),
+]
+
+
+async def happen(house: House, changes: list[str]) -> None:
+    """Let things happen in the room "r"."""
+    async with house.lobby.join("r", user="eve") as seat:
+        newest = ""
+        for change in changes:
+            if change == "post":
+                newest = (await seat.post("text")).id
+            elif change == "edit":
+                await seat.edit(newest, "other text")
+            else:
+                await seat.delete(newest)
+
+
+@pytest.mark.parametrize(("changes", "recovered"), SINCE_NOTHING)
+async def test_who_was_at_the_beginning_is_recovered_in_the_next_session_if_all_is_there(
+    autojump_clock: MockClock,
+    build: Callable[..., Awaitable[House]],
+    changes: list[str],
+    recovered: bool,
+) -> None:
+    """Numbers count from one: as many messages as numbers are all there ever were. Else nobody says "recovered"."""
+    house = await build(session_expiry_seconds=60, max_messages_per_session=2)
+    ada = await house.connect("ada", "r")
+    await house.post("old")
+    await ada.hear()
+    await trio.sleep(61)
+    await ada.expect("session:expired")
+    await ada.hang_up()
+    await happen(house, changes)
+    pid = ada.pid
+
+    ada.come_back()
+
+    if recovered:
+        await ada.expect_connected()
+        assert ada.recovered
+        (name, messages), *_ = await ada.hear()
+        assert (name, len(messages)) == ("messages:history", len(changes))
+    else:
+        await nobody_new(ada, pid)
+
+
+async def test_who_was_at_the_beginning_has_missed_more_than_a_window(
+    build: Callable[..., Awaitable[House]],
+) -> None:
+    """In the session itself too: what was pushed out of the window meanwhile never comes."""
+    house = await build(max_messages_per_session=2)
+    await house.connect("bob", "r")
+    ada = await house.connect("ada", "r")
+    assert ada.places == {"r": 0}
+    await ada.hang_up()
+    await happen(house, ["post"] * 3)
+    pid = ada.pid
+
+    ada.come_back()
+
+    await nobody_new(ada, pid)
+    assert len(await ada.join("r")) == 2
+
+
+async def test_who_was_at_the_beginning_gets_every_change(build: Callable[..., Awaitable[House]]) -> None:
+    """In the session itself, as at any other place of it."""
+    house = await build(max_messages_per_session=2)
+    await house.connect("bob", "r")
+    ada = await house.connect("ada", "r")
+    await ada.hang_up()
+    await happen(house, ["post", "edit"])
+
+    heard = await ada.recover()
+
+    assert [name for name, _ in heard] == ["message:new", "message:update", *LISTS]
+    assert ada.places == {"r": 2}
+
+
+async def test_who_is_in_too_many_rooms_begins_anew(monkeypatch: pytest.MonkeyPatch, house: House) -> None:
+    """Its offset would not fit into a message: it is told so, and so it tells."""
+    ada = await house.connect("ada", "r", "s")
+    monkeypatch.setattr(offsets, "MAX_OFFSET", 10)
+    await house.post("one")
+    await ada.hear()
+    await ada.hang_up()
+    pid = ada.pid
+
+    assert ada.offset == "*"
+    ada.come_back()
+
+    await nobody_new(ada, pid)
+
+
 async def test_a_token_for_fewer_rooms_recovers_none(guarded: House) -> None:
     """What was allowed once is checked again."""
     ada = await guarded.call({"token": guarded.token()}).connect()
@@ -1521,6 +1737,141 @@ async def test_who_comes_back_in_no_room_is_somebody_new(house: House) -> None:
     ada.come_back()
 
     await nobody_new(ada, pid)
+
+
+async def test_who_is_away_too_often_is_somebody_new(house: House) -> None:
+    """A user may have fifty clients away, and this was the first. One that has come back is not away."""
+    back = await house.connect("ada", "r")
+    await back.recover()
+    first = await house.connect("ada", "r")
+    second = await house.connect("ada", "r")
+    for client in (first, second):
+        await client.hang_up()
+    for _ in range(49):
+        await (await house.connect("ada", "r")).hang_up()
+    pid = first.pid
+
+    first.come_back()
+
+    await nobody_new(first, pid)
+    assert house.recoveries.statistics() == RecoveryStatistics(held=2, away=50, unwritten=51)
+    await second.recover()
+    await back.recover()
+
+
+# Clients that cannot come back
+
+
+@pytest.mark.parametrize(
+    ("query", "agent", "plain"),
+    [
+        ("", "", False),
+        ("", "Mozilla/5.0 (X11; Linux x86_64)", False),
+        ("", "Python/3.12 aiohttp/3.11.0", True),
+        ("", "python-requests/2.32", True),
+        ("", "Dart/3.5 (dart:io)", True),
+        ("recovery=0", "Mozilla/5.0", True),
+        ("EIO=4&recovery=false&transport=websocket", "", True),
+        ("recovery=1", "python-requests/2.32", False),
+        ("recovery=1", "Dart/3.5 (dart:io)", False),
+        ("recovery=1&recovery=0", "", True),
+        ("recovery=", "", False),
+        ("recovery", "python", True),
+    ],
+)
+async def test_a_client_says_or_shows_whether_it_can_come_back(
+    house: House, query: str, agent: str, plain: bool
+) -> None:
+    """What it says in the address counts more than what its library is called."""
+    client = house.call({"userId": "ada"}, query, User_Agent=agent)
+    client.plain = plain
+    client.ask_to_connect()
+    await client.expect_connected()
+
+    said = await client.expect("welcome")
+
+    assert said[1:] == ([] if plain else ["0"])
+
+
+async def test_who_cannot_come_back_gets_bare_arguments(house: House) -> None:
+    """No event ends with an offset, whatever it is about: a handler may take no more than it expects."""
+    pia = await house.call_plain("pia").connect()
+    for room in ("r", "s"):
+        pia.emit("room:join", room)
+    bob = await house.connect("bob", "r")
+    pia.emit("message:send", {"teamId": "r", "content": "c", "id": "m"})
+    bob.emit("typing:start", "r")
+    bob.emit("receipt:update", {"teamId": "r", "lastReadMessageId": "m"})
+    pia.emit("message:edit", "m", "new")
+    pia.emit("message:delete", "m")
+    pia.emit("room:leave", "s")
+    await wait_all_tasks_blocked()
+
+    heard = {packet.data[0]: packet.data[1:] for packet in pia.link.said}
+
+    assert {len(args) for args in heard.values()} == {1}
+    assert set(heard) == {
+        *("messages:history", "receipt:list", "presence:list", "presence:update", "room:left"),
+        *("message:new", "message:update", "message:delete", "typing:start", "receipt:update"),
+    }
+
+
+async def test_those_who_can_come_back_and_those_who_cannot_hear_the_same(house: House) -> None:
+    """In one room, in one order: but for the offsets, and which room a list is about."""
+    ada, pia = await house.connect("ada"), await house.call_plain("pia").connect()
+    eve = await house.connect("eve", "r")
+    for client, name, *args in [
+        (ada, "room:join", "r"),
+        (pia, "room:join", "r"),
+        (eve, "message:send", {"teamId": "r", "content": "one", "id": "m"}),
+        (pia, "message:send", {"teamId": "r", "content": "two"}),
+        (ada, "receipt:update", {"teamId": "r", "lastReadMessageId": "m"}),
+        (eve, "message:edit", "m", "new"),
+        (eve, "message:delete", "m"),
+        (eve, "room:leave", "r"),
+    ]:
+        client.emit(name, *args)
+        await wait_all_tasks_blocked()
+
+    ours, theirs = await ada.hear(), await pia.hear()
+
+    joined = ["messages:history", *LISTS]
+    changes = ["message:new", "message:new", "receipt:update", "message:update", "message:delete"]
+    assert [name for name, _ in theirs] == [*joined, *changes, "presence:update"]
+    # Pia came later: ada has heard of it, and her lists are without her.
+    assert [name for name, _ in ours] == [*joined, "presence:update", *changes, "presence:update"]
+    assert ours[4:] == theirs[3:]
+    assert ours[:2] == theirs[:2]
+
+
+async def test_nothing_is_kept_of_who_cannot_come_back(autojump_clock: MockClock, house: House) -> None:
+    """Neither here nor in the hot store."""
+    house.nursery.start_soon(house.recoveries.run)
+    await trio.sleep(1)
+    gate = Gate(house.hot, "keep")  # nobody goes through
+    pia = await house.call_plain("pia").connect()
+    pia.emit("room:join", "r")
+    await pia.hear()
+    assert house.recoveries.statistics() == RecoveryStatistics(held=1, away=0, unwritten=0)
+    assert not gate.reached
+
+    await pia.hang_up()
+
+    assert house.users_in("r") == set()
+    assert house.recoveries.statistics() == RecoveryStatistics(held=0, away=0, unwritten=0)
+
+
+async def test_who_cannot_come_back_is_somebody_new_with_any_pid(house: House) -> None:
+    """Even with a good one, which stays good for whoever can."""
+    ada = await house.connect("ada", "r")
+    await ada.hang_up()
+    again = house.call_plain("ada")
+    again.auth |= {"pid": ada.pid, "offset": ada.offset}
+
+    await again.connect()
+
+    assert house.users_in("r") == set()
+    assert [name for name, _ in await ada.recover()] == LISTS
 
 
 # Coming back before the server knows that one was gone
@@ -1703,10 +2054,11 @@ async def test_who_hangs_up_while_coming_back_may_come_back(house: House) -> Non
     assert sorted(await ada.texts()) == ["a1", "r1"]
 
 
-async def test_an_event_before_the_answer_ends_the_session(house: House) -> None:
+@pytest.mark.parametrize("event", ['2["heartbeat"]', TOO_DEEP])
+async def test_an_event_before_the_answer_ends_the_session(house: House, event: str) -> None:
     """A client that comes back is not connected until it is told so."""
     ada, gate = await waiting(house)
-    ada.emit("heartbeat")
+    ada.say(event)
 
     await ada.expect_closed(CloseCode.PROTOCOL_ERROR)
     gate.open()
@@ -1755,7 +2107,6 @@ async def test_an_empty_room_does_not_keep_one_from_the_others(
     ada = await house.connect("ada", "r", "s")
     await house.post("one")
     await ada.hear()
-    await trio.sleep(1)
     await house.restart()
     await house.post("two")
     await house.post("three", room="s")
@@ -1779,7 +2130,6 @@ async def test_who_comes_back_after_a_restart_is_recovered(autojump_clock: MockC
     await house.post("one", room="r")
     await house.post("two", room="s")
     await ada.hear()
-    await trio.sleep(1)
     await house.restart()
     await house.post("three", room="r")
     await house.post("four", room="s")
@@ -1792,6 +2142,46 @@ async def test_who_comes_back_after_a_restart_is_recovered(autojump_clock: MockC
     await house.post("five")
     assert await ada.texts() == ["five"]
     assert ada.places == {"r": 3, "s": 2}
+
+
+async def test_who_has_no_offset_after_a_restart_gets_the_history(
+    autojump_clock: MockClock, house: House
+) -> None:
+    """Nothing has reached it, so there is nothing that the note could be older than."""
+    house.nursery.start_soon(house.recoveries.run)
+    await trio.sleep(1)
+    ada = await house.connect("ada", "r")
+    await house.post("one")
+    await ada.hear()
+    await house.restart()
+    ada.offset = None
+
+    ada.come_back()
+    await ada.expect_connected()
+
+    assert ada.recovered
+    assert [name for name, _ in await ada.hear()] == ["messages:history", *LISTS]
+
+
+async def test_who_left_its_rooms_is_not_put_back_by_an_old_note(
+    autojump_clock: MockClock, house: House
+) -> None:
+    """The server was killed before the note was replaced: the client knows better."""
+    house.nursery.start_soon(house.recoveries.run)
+    await trio.sleep(1)
+    ada = await house.connect("ada", "r")
+    await ada.hear()
+    gate = Gate(house.hot, "keep")
+    ada.emit("room:leave", "r")
+    await ada.expect("room:left")
+    await house.restart()
+    pid = ada.pid
+
+    ada.come_back()
+
+    await nobody_new(ada, pid)
+    assert house.users_in("r") == set()
+    gate.open()
 
 
 async def test_while_the_store_is_asked_nobody_is_connected(autojump_clock: MockClock, house: House) -> None:

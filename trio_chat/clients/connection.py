@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, assert_never
 
@@ -57,6 +57,8 @@ _BAD_REQUESTS = 5
 _BAD_SECONDS = 10.0
 # How many pages of history one connection may be reading at once.
 _PAGES = 4
+# How many joins of one room may wait for an answer.
+_JOINS = 4
 
 
 class AnyLink(Protocol):
@@ -93,6 +95,8 @@ class Connection(ABC):
         self._bad: deque[float] = deque(maxlen=_BAD_REQUESTS)
         self._bucket = Bucket(self._settings.request_rate, self._settings.request_burst)
         self._pages = 0
+        self._joining: Counter[str] = Counter()
+        """Joins that wait for an answer: each may bring a whole history."""
 
     @override
     def __repr__(self) -> str:
@@ -232,21 +236,31 @@ class Connection(ABC):
             raise BadRequest(f"room: at most {limit} rooms a connection; leave one", ReplyCode.TOO_MANY_ROOMS)
         self._check_reading()
         resume = request.resume.position() if request.resume is not None else None
+        if self._joining[room] >= _JOINS:
+            raise Unavailable("the room has yet to answer; wait for it", ReplyCode.OVERLOADED)
         token = object()
+        self._joining[room] += 1
         # First, since the answer may come at once.
         self._rooms[room] = token
         try:
             self._lobby.mail(room, Join(self, resume, partial(self._joined, request.ref, room, token)))
         except (BadRequest, Unavailable):
+            self._note_answer(room)
             if not again:
                 del self._rooms[room]
             raise
         self._rooms_changed()
 
+    def _note_answer(self, room: str) -> None:
+        self._joining[room] -= 1
+        if not self._joining[room]:
+            del self._joining[room]
+
     def _joined(self, ref: Ref, room: str, token: object, answer: Answer) -> None:
+        self._note_answer(room)
         if isinstance(answer, Joined):
             if not answer.recovered:
-                logger.info("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
+                logger.debug("history of %s sent to %s: %d messages", room, self.user, len(answer.messages))
             self._say_joined(ref, room, answer)
         elif isinstance(answer, TrioChatError):
             # A later request may yet succeed, and who was in already still is.

@@ -5,7 +5,8 @@ The rules of the scanner (RFC 6455, section 5):
 1. It sees every byte a client sends after the handshake, once and in order, cut anywhere.
 2. A complete, unfragmented text frame is taken here: unmasked, checked to be UTF-8, returned as a message.
    That is the *fast lane*.
-3. Every other frame is for trio-websocket: its bytes are returned untouched, as far as they have come.
+3. Pongs are dropped. Every other frame is for trio-websocket: its bytes are returned untouched, as far as they have
+   come.
 4. The first *data* frame of that kind (a fragment) ends the fast lane for good, so that messages keep their order.
 5. Each header is judged before anything of its frame is returned. What breaks the protocol or a limit is a
    `Violation`; nothing after it is read. Left to trio-websocket are the payload of a Close frame and the UTF-8
@@ -231,9 +232,15 @@ class Scanner:
             if isinstance(header, int):
                 return self._hold(data, at, header)
             payload = at + header.size
-            if self.fast and header.first == TEXT:
+            stop = payload + header.length
+            if header.first == PONG:
+                # Nobody waits for it; that bytes have come is all it says.
+                if stop > end:
+                    return self._hold(data, at, stop - at)
+                self.frames += 1
+                at = stop
+            elif self.fast and header.first == TEXT:
                 self._check_size(header.length)
-                stop = payload + header.length
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 texts.append(_utf8(unmask(data[payload:stop], data[payload - 4 : payload])))

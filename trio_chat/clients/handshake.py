@@ -1,15 +1,19 @@
-"""The opening handshake, judged before any library sees it. Pure.
+"""The heads of requests, and the opening handshake, judged before any other library sees them. Pure.
 
-1. The head of a request is read here (by h11) and judged. A request that is not a proper WebSocket handshake for
-   one of our paths is `Refused`: an HTTP status and a text that tells a person what was expected.
-2. Of a proper one, trio-websocket gets to see a canonical head, with the client's key and nothing else of theirs:
-   a hostile header has no code left to break.
+1. Every head is read here (by h11) and judged, whatever it asks for. It must leave no doubt about where it ends,
+   where its body ends and whom it is for: a proxy in between must have understood the same.
+2. A request that is not a proper WebSocket handshake for one of our paths is `Refused`: an HTTP status and a text
+   that tells a person what was expected. Of a proper one, trio-websocket gets to see a canonical head, with the
+   client's key and nothing else of theirs: a hostile header has no code left to break.
 3. Headers stay bytes. The ones that a handshake is made of must be ASCII; the others are the application's.
 """
 
 from __future__ import annotations
 
+import base64
 import binascii
+import hashlib
+import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Final
@@ -19,8 +23,20 @@ import msgspec
 
 _VERSION: Final = b"13"
 _NONCE: Final = 16
+_HTTP_VERSIONS: Final = (b"1.0", b"1.1")
+_HEAD_ENDS: Final = b"\r\n\r\n"
+# A line that ends with less than CRLF, or one that goes on in the next. RFC 9112 lets a server accept the first and
+# asks it to refuse the second; h11 accepts both.
+_LOOSE_LINES: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\n[ \t]")
+# h11 keeps one of two that are equal.
+_LENGTHS: Final = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
 _JUDGED: Final = (b"host", b"connection", b"upgrade")
 _PREFIX: Final = b"sec-websocket-"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ACCEPT: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
 _CANONICAL: Final = (
     b"GET / HTTP/1.1\r\nHost: trio-chat\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
@@ -110,9 +126,14 @@ class HeadReader:
         """Take the next bytes; return the head once it is complete.
 
         Raises:
-            Refused: this is not HTTP, or too much of it.
+            Refused: this is not HTTP, or a loose form of it, or too much of it.
         """
+        before = len(self.received)
         self.received += data
+        end = self.received.find(_HEAD_ENDS, max(0, before - len(_HEAD_ENDS) + 1))
+        end = len(self.received) if end < 0 else end + len(_HEAD_ENDS)
+        if _LOOSE_LINES.search(self.received, max(0, before - 1), end):
+            raise Refused(400, "Expected every line of the head to end with CRLF and to be one header.")
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
@@ -125,7 +146,9 @@ class HeadReader:
         rest, _ = self._http.trailing_data
         if len(self.received) - len(rest) > self._limit:
             raise self._too_large()
-        return _head(event, rest)
+        head = _head(event, rest)
+        _check_head(head, self.received[:end])
+        return head
 
     def _too_large(self) -> Refused:
         return Refused(431, f"Expected the head of the request to have at most {self._limit} bytes.")
@@ -143,17 +166,31 @@ def _head(request: h11.Request, rest: bytes) -> Head:
     return Head(request.method, request.target, request.http_version, headers, frozenset(repeated), rest)
 
 
-def split_target(head: Head) -> tuple[str, str]:
-    """Return path and query of the request target.
-
-    Raises:
-        Refused: it is not in origin form.
-    """
-    target = head.target.decode("ascii")  # h11 lets nothing else pass
-    if not target.startswith("/"):
+def _check_head(head: Head, raw: bytes) -> None:
+    """Refuse what h11 lets pass although two readers may understand it differently (RFC 9112, sections 3 and 6)."""
+    if head.version not in _HTTP_VERSIONS:
+        raise Refused(505, "Expected HTTP/1.1.")
+    if not head.target.startswith(b"/"):
         raise Refused(400, "Expected a request target that begins with a slash.")
+    if not head.headers.get(b"host", b"").isascii():
+        raise Refused(400, "Expected the header host to be ASCII.")
+    lengths = _LENGTHS.findall(raw)
+    if len(lengths) > 1 or b"," in b"".join(lengths):
+        raise Refused(400, "Expected one header Content-Length with one number.")
+    if b"transfer-encoding" in head.headers and (lengths or head.version == b"1.0"):
+        raise Refused(400, "Expected one way to tell the end of the body.")
+
+
+def split_target(head: Head) -> tuple[str, str]:
+    """Return path and query of the request target."""
+    target = head.target.decode("ascii")  # h11 lets nothing else pass
     path, _, query = target.partition("?")
     return path, query
+
+
+def wants_websocket(head: Head) -> bool:
+    """Return whether this is an attempt at a WebSocket handshake, however bad."""
+    return b"websocket" in head.headers.get(b"upgrade", b"").lower()
 
 
 def check_upgrade(head: Head) -> None:
@@ -164,8 +201,6 @@ def check_upgrade(head: Head) -> None:
     """
     if head.method != b"GET":
         raise Refused(405, "This is a WebSocket endpoint: expected GET.", {"Allow": "GET"})
-    if not head.version.startswith(b"1."):
-        raise Refused(505, "This is a WebSocket endpoint: expected HTTP/1.1.")
     _check_ascii(head.headers)
     if b"websocket" not in _tokens(head, b"upgrade"):
         raise Refused(
@@ -182,6 +217,12 @@ def check_upgrade(head: Head) -> None:
     _check_key(head)
     if head.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in head.headers:
         raise Refused(400, "Expected a handshake without a body.")
+
+
+def accept(head: Head) -> bytes:
+    """Return the answer to a judged handshake (RFC 6455, section 4.2.2)."""
+    digest = hashlib.sha1(head.headers[b"sec-websocket-key"] + _GUID, usedforsecurity=False).digest()
+    return _ACCEPT % base64.b64encode(digest)
 
 
 def canonical(head: Head) -> bytes:

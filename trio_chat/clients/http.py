@@ -4,20 +4,21 @@
    ours. `_Connection` does what hypercorn's `TCPServer` does for a socket of its own, for a stream from which a head
    has been read already.
 2. One connection is one task, and one more for each request while it is answered.
-3. Nothing waits without a limit: between requests `_KEEP_ALIVE`, a response that makes no progress
+3. hypercorn gets to see one request at a time, each in an `_Http1` of its own, and only after its head was judged as
+   the connection's first was. What comes behind a request waits here, so that we go on reading and notice when the
+   client leaves; of that, `_AHEAD` bytes may come before the answer is out.
+4. Nothing waits without a limit: between requests `_KEEP_ALIVE`, a response that makes no progress
    `ServerLimits.outbox_stall`, the end `ServerLimits.close_timeout`. How long a request may take is the application's
    business.
-4. A response that could not be sent cancels its request: the application's `send` never seems to have succeeded.
-5. A proxy may send a WebSocket handshake on a connection it has used for requests: that goes back to the server.
-   One that does not even wait for the answer before it, which no proxy does, is taken for a request.
-6. HTTP/1.1 only. An offer to speak anything else is overlooked, as RFC 9110 allows.
+5. A response that could not be sent cancels its request: the application's `send` never seems to have succeeded.
+6. A proxy may send a WebSocket handshake on a connection it has used for requests: that goes back to the server.
+7. HTTP/1.1 only. An offer to speak anything else is overlooked, as RFC 9110 allows.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -32,9 +33,11 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from typing_extensions import override
 
+from trio_chat.clients.handshake import HeadReader, Refused, wants_websocket
 from trio_chat.clients.transport import describe
 
 if TYPE_CHECKING:
+    from trio_chat.clients.handshake import Head
     from trio_chat.clients.transport import ServerLimits
 
 logger = logging.getLogger(__name__)
@@ -50,8 +53,9 @@ _RECEIVE: Final = 65_536
 _SLICE: Final = 65_536
 # Longer than the time between two pings, so that a client that polls can answer them on the connection it has.
 _KEEP_ALIVE: Final = 30.0
-_HEAD_ENDS: Final = re.compile(rb"\n\r?\n")
-_WEBSOCKET: Final = re.compile(rb"\nupgrade:[^\n]*websocket", re.IGNORECASE)
+_AHEAD: Final = 65_536
+_UNREAD: Final = 262_144
+"""How many bytes are still read after an answer that was the last."""
 
 
 class HttpSide:
@@ -128,8 +132,37 @@ def _note(failure: BaseException) -> None:
 _UNBOUNDED: Final[Any] = math.inf
 
 
+class _OneRequest(h11.Connection):
+    """An h11 connection that reads no further than the end of its request.
+
+    Attributes:
+        read: whether that was reached.
+    """
+
+    read = False
+
+    @override
+    def next_event(self) -> Any:
+        """Return the next event of the request. Behind its end nothing ever comes."""
+        if self.read:
+            return h11.NEED_DATA
+        event = super().next_event()
+        self.read = isinstance(event, h11.EndOfMessage)
+        return event
+
+
 class _Http1(H11Protocol):
-    """hypercorn's HTTP/1.1 and nothing else: neither HTTP/2 nor its WebSockets."""
+    """hypercorn's HTTP/1.1 for one request and nothing else: neither HTTP/2 nor its WebSockets."""
+
+    def __init__(self, app: Any, config: Config, *rest: Any) -> None:
+        super().__init__(app, config, *rest)
+        self._one = _OneRequest(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
+        self.connection = self._one
+
+    @property
+    def ahead(self) -> bytes:
+        """What has come behind the request, as far as that was read."""
+        return self._one.trailing_data[0] if self._one.read else b""
 
     @override
     async def _check_protocol(self, event: h11.Request) -> None:
@@ -147,11 +180,6 @@ class _Http1(H11Protocol):
                 http_version=request.http_version,
             )
         )
-
-    @property
-    def between_requests(self) -> bool:
-        """Whether the next byte begins a request. True a moment before hypercorn is ready for that."""
-        return {self.connection.our_state, self.connection.their_state} <= {h11.IDLE, h11.DONE}
 
 
 class _Connection:
@@ -171,6 +199,9 @@ class _Connection:
         self._patience = trio.CancelScope()
         self._until = math.inf
         """When to stop waiting for bytes."""
+        self._protocol: _Http1 | None = None
+        """That of the request that is being answered, or was last."""
+        self._answered = False
         self._lost = False
 
     async def run(self, received: bytes) -> bytes:
@@ -179,19 +210,67 @@ class _Connection:
         try:
             with self._everything:
                 async with TaskGroup() as group:
-                    protocol = self._protocol(group)
                     with self._reading:
-                        handshake = await self._read(protocol, received)
-                    await protocol.handle(Closed())
+                        handshake = await self._read(group, received)
+                    if self._protocol is not None:
+                        await self._protocol.handle(Closed())
         except* h11.LocalProtocolError:
             # hypercorn would finish a response that cannot be finished any more.
             if not self._lost:
                 raise
+        finally:
+            self._protocol = None  # it refers to us
         if not handshake and not self._lost:
             await self._linger()
         return handshake
 
-    def _protocol(self, group: TaskGroup) -> _Http1:
+    async def _read(self, group: TaskGroup, received: bytes) -> bytes:
+        """Answer requests until the end, or until a WebSocket handshake comes; return what was read of that."""
+        behind: bytes | None = received
+        first = True
+        try:
+            while behind is not None:
+                reader = HeadReader(self._limits.request_head)
+                head = await self._read_head(reader, behind)
+                if head is None:
+                    break
+                # The server has judged the first one and knows better.
+                if wants_websocket(head) and not first:
+                    return reader.received
+                first = False
+                behind = await self._answer(group, reader.received)
+        except Refused as refused:
+            await self._write(refused.response())
+        return b""
+
+    async def _read_head(self, reader: HeadReader, received: bytes) -> Head | None:
+        """Read until the head is complete; None if it does not come to that. Raises `Refused`."""
+        head = reader.feed(received) if received else None
+        while head is None:
+            data = await self._receive()
+            if not data:
+                return None
+            head = reader.feed(data)
+        return head
+
+    async def _answer(self, group: TaskGroup, received: bytes) -> bytes | None:
+        """Have a request answered; return what has come behind it, None if it is the last.
+
+        Args:
+            group: where it is answered.
+            received: its head, and whatever has come behind that.
+        """
+        self._protocol = protocol = self._begin(group)
+        self._answered = False
+        self._until = math.inf
+        while received and len(protocol.ahead) <= _AHEAD:
+            await protocol.handle(RawData(received))
+            received = b"" if self._answered else await self._receive()
+            if self._answered:
+                return protocol.ahead + received
+        return None
+
+    def _begin(self, group: TaskGroup) -> _Http1:
         secure = isinstance(self._stream, trio.SSLStream)
         sock: Any = _socket_of(self._stream)
         return _Http1(
@@ -205,25 +284,6 @@ class _Connection:
             _address(sock.getsockname),
             self._send,
         )
-
-    async def _read(self, protocol: _Http1, data: bytes) -> bytes:
-        """Feed hypercorn until the end, or until a WebSocket handshake comes; return what was read of that."""
-        while data:
-            await protocol.handle(RawData(data))
-            data = await self._receive()
-            if data and protocol.between_requests:
-                data = await self._whole_head(data)
-                if _WEBSOCKET.search(data):
-                    return data
-        return b""
-
-    async def _whole_head(self, data: bytes) -> bytes:
-        while not _HEAD_ENDS.search(data) and len(data) <= self._limits.request_head:
-            more = await self._receive()
-            if not more:
-                return b""
-            data += more
-        return data
 
     async def _receive(self) -> bytes:
         """Return the next bytes, b"" if none will come or none came in time."""
@@ -241,10 +301,17 @@ class _Connection:
                 async with self._sending:
                     await self._write(data)
             case Updated(idle=idle):
-                self._until = trio.current_time() + _KEEP_ALIVE if idle else math.inf
-                self._patience.deadline = self._until
+                if idle:
+                    self._note_answer()
             case _:
                 self._reading.cancel()
+
+    def _note_answer(self) -> None:
+        """Know that the answer is out; the connection stays for another request."""
+        self._answered = True
+        self._until = self._patience.deadline = trio.current_time() + _KEEP_ALIVE
+        if self._protocol is not None and self._protocol.ahead:
+            self._patience.cancel()  # that may be one already
 
     async def _write(self, data: bytes) -> None:
         stall = self._limits.outbox_stall or math.inf
@@ -264,15 +331,19 @@ class _Connection:
         self._everything.cancel()
 
     async def _linger(self) -> None:
-        """End in good order: closing with bytes unread would reset the connection before the answer is read."""
+        """End in good order: closing with bytes unread would reset the connection before the answer is read.
+
+        Nobody is read for ever: what is still unread then was not going to end.
+        """
         with (
             trio.move_on_after(self._limits.close_timeout),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),
         ):
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()
-            while await self._stream.receive_some(_RECEIVE):
-                pass
+            unread = _UNREAD
+            while unread > 0 and (data := await self._stream.receive_some(_RECEIVE)):
+                unread -= len(data)
 
 
 def _socket_of(stream: trio.abc.Stream) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-import trio
 from typing_extensions import override
 
 from trio_chat.clients import native
@@ -19,6 +18,7 @@ from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Un
 
 if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
+    from trio_chat.clients.patience import Patience, Wait
     from trio_chat.clients.registry import Registry
     from trio_chat.clients.transport import Link
     from trio_chat.lobby import Lobby
@@ -32,16 +32,23 @@ _HELLO_BYTES = 16_384
 class NativeConnection(Connection):
     """See the module. Lives as long as its link."""
 
-    def __init__(self, link: Link, lobby: Lobby, authenticator: Authenticator, registry: Registry) -> None:
+    def __init__(
+        self,
+        link: Link,
+        lobby: Lobby,
+        authenticator: Authenticator,
+        registry: Registry,
+        patience: Patience,
+    ) -> None:
         super().__init__(link, lobby, registry)
         self._link = link
         self._authenticator = authenticator
-        self._greeted = trio.Event()
+        self._wait: Wait | None = None
         header = link.request.headers.get(b"authorization", b"")
         if header[:7].lower() == b"bearer ":
             self._hello(Hello(token=header[7:].strip().decode("latin-1")))
         else:
-            link.start_soon(self._expect_hello)
+            self._wait = patience.begin(self._say_late)
 
     @property
     @override
@@ -73,7 +80,7 @@ class NativeConnection(Connection):
 
     def on_closed(self) -> None:
         """Leave every room."""
-        self._greeted.set()
+        self._stop_waiting()
         self._depart(activity=False)
 
     def _hear_request(self, request: Request) -> None:
@@ -88,11 +95,13 @@ class NativeConnection(Connection):
 
     # --- hello
 
-    async def _expect_hello(self) -> None:
-        with trio.move_on_after(self._settings.hello_timeout):
-            await self._greeted.wait()
-        if not self._greeted.is_set():
-            self._link.close(CloseCode.HELLO_TIMEOUT, "no hello came in time")
+    def _say_late(self) -> None:
+        self._link.close(CloseCode.HELLO_TIMEOUT, "no hello came in time")
+
+    def _stop_waiting(self) -> None:
+        if self._wait is not None:
+            self._wait.done()
+            self._wait = None
 
     def _hello(self, hello: Hello) -> None:
         try:
@@ -104,7 +113,7 @@ class NativeConnection(Connection):
         if not self._enter(identity):
             self._link.close(CloseCode.TOO_MANY_CONNECTIONS, "this user has as many connections as allowed")
             return
-        self._greeted.set()
+        self._stop_waiting()
         self._link.offer(
             native.welcome(hello.ref, identity.user, secrets.token_hex(8), self._promise(), self._limits())
         )

@@ -47,6 +47,18 @@ _object = msgspec.json.Decoder(dict[str, Any])
 _reason: msgspec.json.Decoder[dict[str, Any] | str] = msgspec.json.Decoder(dict[str, Any] | str)
 
 
+class TooDeep(BadRequest):
+    """An event is well-formed and nested too deep: no reason to end the connection.
+
+    Args:
+        ack: the number of the acknowledgement the client waits for.
+    """
+
+    def __init__(self, ack: int | None = None) -> None:
+        super().__init__(_TOO_DEEP)
+        self.ack = ack
+
+
 class Connect(msgspec.Struct, frozen=True):
     """Ask to enter a namespace; `auth` is what the client says about itself, if anything."""
 
@@ -142,7 +154,10 @@ def _number(digits: bytes) -> int | None:
 
 
 def _event(namespace: str, ack: int | None, payload: bytes) -> Event:
-    values = _parse(_array, payload, "a JSON array in an EVENT")
+    try:
+        values = _parse(_array, payload, "a JSON array in an EVENT")
+    except TooDeep:
+        raise TooDeep(ack) from None
     if not values or not isinstance(values[0], str):
         raise BadRequest("an EVENT begins with its name, a string")
     if values[0] in RESERVED:
@@ -178,10 +193,10 @@ def _parse(decoder: msgspec.json.Decoder[_T], payload: bytes, expected: str) -> 
     except ValueError as error:
         raise BadRequest(f"expected {expected}: {error}") from None
     except RecursionError:
-        raise BadRequest(_TOO_DEEP) from None
+        raise TooDeep from None
     # With so few brackets in all, strings included, it cannot be too deep; nearly every packet ends here.
     if payload.count(b"[") + payload.count(b"{") > _MAX_DEPTH and _is_too_deep(value):
-        raise BadRequest(_TOO_DEEP)
+        raise TooDeep
     return value
 
 

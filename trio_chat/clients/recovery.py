@@ -21,17 +21,17 @@ from typing_extensions import override
 from trio_chat.errors import TrioChatError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
+    from trio_chat.clients.offsets import Offset
     from trio_chat.stores.base import HotStore
 
 logger = logging.getLogger(__name__)
 
 _PID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PID_BYTES: Final = 18
-_GATHER_SECONDS: Final = 0.05
 _RETRY_SECONDS: Final = 1.0
 _ASKING_SECONDS: Final = 1.0
+# How many clients of one user may be away at once; the oldest ones are forgotten.
+_AWAY: Final = 50
 
 
 class Holder(Protocol):
@@ -78,9 +78,9 @@ class Recovery:
         state = "held" if self.holder is not None else "away"
         return f"<Recovery of {self.user} {state} rooms={len(self.rooms)}>"
 
-    def fits(self, places: Collection[str]) -> bool:
-        """Whether a client that says it is in these places can be put back. In none: it has heard nothing yet."""
-        return self.exact or not places or self.rooms == frozenset(places)
+    def fits(self, offset: Offset) -> bool:
+        """Whether the rooms are those the client was in, as far as it can be told from what has reached it."""
+        return self.exact or offset.fresh or offset.names(self.rooms)
 
 
 class RecoveryStatistics(msgspec.Struct, frozen=True):
@@ -106,6 +106,8 @@ class Recoveries:
         self._kept_seconds = seconds * 1.5
         self._known: dict[str, Recovery] = {}
         self._unwritten: dict[str, Recovery] = {}
+        self._away: dict[str, dict[str, Recovery]] = {}
+        """Who is away, by user, and within that in the order of leaving."""
         self._ended: dict[str, float] = {}
         """Whose notes are to be thrown away, and since when."""
         self._bell = trio.Event()
@@ -137,13 +139,30 @@ class Recoveries:
         """The client's connection is gone; its time runs, if there is a room to put it back into."""
         recovery.holder = None
         recovery.until = trio.current_time() + self._seconds
-        if recovery.rooms:
-            self._write_soon(recovery)
-        else:
+        if not recovery.rooms:
             self.end(recovery)
+            return
+        self._write_soon(recovery)
+        away = self._away.setdefault(recovery.user, {})
+        away.pop(recovery.pid, None)
+        away[recovery.pid] = recovery
+        while len(away) > _AWAY:
+            self.end(next(iter(away.values())))
+
+    def note_back(self, recovery: Recovery, holder: Holder) -> None:
+        """The client has a connection again, or its first."""
+        recovery.holder = holder
+        self._forget_away(recovery)
+
+    def _forget_away(self, recovery: Recovery) -> None:
+        away = self._away.get(recovery.user, {})
+        away.pop(recovery.pid, None)
+        if not away:
+            self._away.pop(recovery.user, None)
 
     def end(self, recovery: Recovery) -> None:
         """Forget a client: it has left on purpose, or cannot be put back."""
+        self._forget_away(recovery)
         if self._known.pop(recovery.pid, None) is not None:
             self._unwritten.pop(recovery.pid, None)
             if recovery.written:
@@ -195,9 +214,8 @@ class Recoveries:
         renewal = trio.current_time()
         while True:
             with trio.move_on_at(renewal):
+                # Whoever comes during one round trip shares the next.
                 await self._bell.wait()
-                # Many clients come at once; one round trip does for all of them.
-                await trio.sleep(_GATHER_SECONDS)
             self._bell = trio.Event()
             if trio.current_time() >= renewal:
                 self._renew()

@@ -19,7 +19,15 @@ import msgspec
 import trio
 from typing_extensions import override
 
-from trio_chat.clients.handshake import Head, HeadReader, Refused, Request, check_upgrade, split_target
+from trio_chat.clients.handshake import (
+    Head,
+    HeadReader,
+    Refused,
+    Request,
+    check_upgrade,
+    split_target,
+    wants_websocket,
+)
 from trio_chat.clients.transport import (
     Channel,
     Conversation,
@@ -43,6 +51,8 @@ Admit: TypeAlias = Callable[[Request], None]
 
 _PAUSE: Final = 0.1
 _SLOWEST_TICK: Final = 1.0
+_UNREAD: Final = 262_144
+"""How many bytes of a refused request are still read."""
 
 
 class ServerStatistics(msgspec.Struct, frozen=True):
@@ -210,8 +220,12 @@ class ClientServer:
             now = trio.current_time()
             clock += min(now - before, 2 * tick)
             before = now
-            for link in tuple(self._links):
-                link.check(clock)
+            self._check(clock)
+
+    def _check(self, now: float) -> None:
+        # Not in the loop above, whose variables would keep the last link in memory after its end.
+        for link in tuple(self._links):
+            link.check(now)
 
     async def _contain(self, stream: trio.SocketStream | Secure) -> None:
         """Serve one connection. The one place where its failure ends."""
@@ -265,7 +279,7 @@ class ClientServer:
         """Return who takes the request as a WebSocket handshake; None if the HTTP application is to take it."""
         route = self._routes.get(path)
         if route is not None and path in self._http_paths:
-            return route if b"websocket" in head.headers.get(b"upgrade", b"").lower() else None
+            return route if wants_websocket(head) else None
         return route
 
     async def _serve_link(self, channel: Channel, route: Route, head: Head, request: Request) -> None:
@@ -308,15 +322,16 @@ class ClientServer:
             self._admit(request)
 
     async def _refuse(self, channel: Channel, refused: Refused) -> None:
-        """Send the answer and let the client read it: what it still sends is thrown away."""
+        """Send the answer and let the client read it: what it still sends is thrown away, up to a point."""
         rest = memoryview(refused.response())
         with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(self._limits.close_timeout):
             while rest:
                 await channel.wait_writable()
                 rest = rest[await channel.send([rest]) :]
             channel.half_close()
-            while await channel.receive():
-                pass
+            unread = _UNREAD
+            while unread > 0 and (data := await channel.receive()):
+                unread -= len(data)
 
 
 def _channel(stream: trio.SocketStream | Secure) -> Channel:

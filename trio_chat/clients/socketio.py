@@ -12,14 +12,14 @@ Source: the Socket.IO protocol, revision 5, and socketio/socket.io, packages/soc
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
 from typing_extensions import override
 
 from trio_chat.clients import packets
 from trio_chat.clients.engine.terms import Parcel, parcel
-from trio_chat.clients.offsets import NOWHERE, place_of
+from trio_chat.clients.offsets import NOWHERE, offset_of, place_of
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
 from trio_chat.mail import (
     Accepted,
@@ -66,9 +66,12 @@ class RoomParcel(msgspec.Struct, frozen=True, gc=False):
 
 def _ready(events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
     """Give each event its end: the place behind those in other rooms, if there are any."""
-    if others:
-        return parcel([_ended(event, b"%b,%b" % (others, place)) for event, place in events])
-    return parcel([_ended(event, place) for event, place in events])
+    return parcel([_ended(event, offset_of(others, place)) for event, place in events])
+
+
+def _plain(events: Sequence[tuple[bytes, bytes]]) -> Parcel:
+    """Give each event its end without an offset."""
+    return parcel([event + b"]" for event, _ in events])
 
 
 def _ended(event: bytes, offset: bytes) -> bytes:
@@ -84,14 +87,23 @@ def _begun(name: str, *pieces: bytes) -> bytes:
 
 
 class SocketIOWire:
-    """The wire object; there is one, `SOCKET_IO`."""
+    """How clients of this protocol are spoken to. There are two objects, `SOCKET_IO` and `PLAIN`.
+
+    Args:
+        recovers: whether its clients keep an offset. Others get the bare arguments, for some client libraries hand
+            each argument to the handler, and a handler may take no more than it expects.
+    """
+
+    def __init__(self, recovers: bool) -> None:
+        self.recovers = recovers
 
     def voice(self, room: str) -> SocketIOVoice:
         """Begin to speak in a room."""
-        return SocketIOVoice(room)
+        return SocketIOVoice(room, recovers=self.recovers)
 
 
-SOCKET_IO = SocketIOWire()
+SOCKET_IO: Final = SocketIOWire(recovers=True)
+PLAIN: Final = SocketIOWire(recovers=False)
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -121,8 +133,9 @@ def _known(room: str, message: Message) -> _Message:
 class SocketIOVoice(Voice):
     """One room's encoder. Lives as long as the room has members of this wire."""
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, *, recovers: bool) -> None:
         self._room = room
+        self._recovers = recovers
         # Not heard by anybody: who comes first joins first.
         self._place = NOWHERE
         self._history: tuple[bytes, bytes, Parcel] | None = None
@@ -132,7 +145,7 @@ class SocketIOVoice(Voice):
     def tell(self, hearings: Sequence[Hearing]) -> RoomParcel:
         """Return everything of a turn, once for all."""
         events = tuple([self._tell(hearing) for hearing in hearings])
-        return RoomParcel(self._room, self._place, _ready(events, b""), events)
+        return RoomParcel(self._room, self._place, self._ready(events, b""), events)
 
     def _tell(self, hearing: Hearing) -> tuple[bytes, bytes]:
         match hearing:
@@ -149,6 +162,8 @@ class SocketIOVoice(Voice):
                 here = {"userId": user, "teamId": self._room, **_presence(hearing)}
                 return _begun("presence:update", _encode(here)), self._place
             case Expired(epoch):
+                # Whoever hears this has all there was, and nothing yet of the session to come.
+                self._place = place_of(self._room, epoch, 0)
                 return _begun("session:expired", _encode({"teamId": self._room, "epoch": epoch})), self._place
             case Closed(reason):
                 code = ReplyCode.ROOM_CLOSED
@@ -181,6 +196,9 @@ class SocketIOVoice(Voice):
         }
         return _begun("message:update", _encode(changed))
 
+    def _ready(self, events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
+        return _ready(events, others) if self._recovers else _plain(events)
+
     def stand_at(self, epoch: str, seq: int) -> bytes:
         """Know where the members are, and return it. To be called when the room lets somebody in."""
         self._place = place_of(self._room, epoch, seq)
@@ -198,19 +216,19 @@ class SocketIOVoice(Voice):
         """
         place = place_of(self._room, joined.epoch, joined.seq)
         past = self._past(joined, place, others, since)
-        lists = _ready([(event, place) for event in self._lists(joined)], others)
+        lists = self._ready([(event, place) for event in self._lists(joined)], others)
         return Parcel(past.frames + lists.frames, past.packets + lists.packets)
 
     def _past(self, joined: Joined, place: bytes, others: bytes, since: int) -> Parcel:
         if joined.recovered:
-            return _ready(self._missed(joined, since), others)
+            return self._ready(self._missed(joined, since), others)
         if self._history is None or self._history[0] != place:
             about = {"teamId": self._room, "epoch": joined.epoch, "seq": joined.seq}
             messages = [_known(self._room, message) for message in joined.messages]
-            event = _begun("messages:history", _encode(messages), _encode(about))
-            self._history = place, event, _ready([(event, place)], b"")
+            event = self._list("messages:history", _encode(messages), _encode(about))
+            self._history = place, event, self._ready([(event, place)], b"")
         _, event, alone = self._history
-        return _ready([(event, place)], others) if others else alone
+        return self._ready([(event, place)], others) if others else alone
 
     def _missed(self, joined: Joined, since: int) -> list[tuple[bytes, bytes]]:
         """Return what has changed, in an order that may be cut anywhere.
@@ -232,19 +250,23 @@ class SocketIOVoice(Voice):
         here = {one.user: _presence(one) for one in joined.presence}
         typing = [{"userId": user, "teamId": self._room, "timestamp": _now()} for user in joined.typing]
         return [
-            _begun("receipt:list", _encode(receipts), about),
-            _begun("presence:list", _encode(here), about),
+            self._list("receipt:list", _encode(receipts), about),
+            self._list("presence:list", _encode(here), about),
             *[_begun("typing:start", _encode(one)) for one in typing],
         ]
+
+    def _list(self, name: str, listed: bytes, about: bytes) -> bytes:
+        """Begin an event that says by a second argument which room it is about."""
+        return _begun(name, listed, about) if self._recovers else _begun(name, listed)
 
 
 # --- what one client gets to hear
 
 
-def welcome(user: str, durability: str, limits: Mapping[str, float]) -> Parcel:
-    """Encode what a client may expect. It also takes from the client any offset of an earlier connection."""
+def welcome(user: str, durability: str, limits: Mapping[str, float], offset: bytes | None) -> Parcel:
+    """Encode what a client may expect. With `NOWHERE` it also takes any offset of an earlier connection from it."""
     detail = {"user": user, "durability": durability, "limits": limits}
-    return parcel([_ended(_begun("welcome", _encode(detail)), NOWHERE)])
+    return parcel([_closed(_begun("welcome", _encode(detail)), offset)])
 
 
 def joined(ref: int, answer: Joined) -> Parcel:
@@ -260,9 +282,13 @@ def joined(ref: int, answer: Joined) -> Parcel:
     return parcel([packets.ack(ref, _encode(detail))])
 
 
-def left(room: str, offset: bytes) -> Parcel:
-    """Encode that the client has left a room."""
-    return parcel([_ended(_begun("room:left", _encode({"teamId": room})), offset)])
+def left(room: str, offset: bytes | None) -> Parcel:
+    """Encode that the client has left a room, with its new offset if it keeps one."""
+    return parcel([_closed(_begun("room:left", _encode({"teamId": room})), offset)])
+
+
+def _closed(event: bytes, offset: bytes | None) -> bytes:
+    return event + b"]" if offset is None else _ended(event, offset)
 
 
 def accepted(ref: int, answer: Accepted) -> Parcel:

@@ -15,20 +15,21 @@ from typing_extensions import override
 
 from trio_chat.clients import socketio
 from trio_chat.clients.connection import Connection
-from trio_chat.clients.offsets import offset_of, place_of
-from trio_chat.clients.socketio import SOCKET_IO, RoomParcel, SocketIOVoice, SocketIOWire
+from trio_chat.clients.offsets import LEFT, NOWHERE, join_places, place_of
+from trio_chat.clients.socketio import PLAIN, RoomParcel, SocketIOVoice, SocketIOWire
 from trio_chat.clients.socketio_requests import UnknownEvent, read
 from trio_chat.clients.vocabulary import Heartbeat
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
 from trio_chat.mail import Join, Joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from trio_chat.clients.auth import Identity
     from trio_chat.clients.bucket import Bucket
     from trio_chat.clients.engine.session import EngineLink
     from trio_chat.clients.engine.terms import Parcel
+    from trio_chat.clients.offsets import Offset
     from trio_chat.clients.packets import Event
     from trio_chat.clients.recovery import Recoveries, Recovery
     from trio_chat.clients.registry import Registry
@@ -49,6 +50,7 @@ class SocketIOConnection(Connection):
         recoveries: where the client's rooms are noted.
         recovery: the client's.
         bucket: its session's, which a client that connects over and over does not fill by that.
+        wire: `SOCKET_IO`, or `PLAIN` if the client cannot come back.
 
     Attributes:
         recovery: the client's way back.
@@ -65,9 +67,11 @@ class SocketIOConnection(Connection):
         recovery: Recovery,
         *,
         bucket: Bucket,
+        wire: SocketIOWire,
     ) -> None:
         super().__init__(link, lobby, registry)
         self._bucket = bucket
+        self._wire = wire
         self.recovery = recovery
         self._link = link
         self._recoveries = recoveries
@@ -78,8 +82,8 @@ class SocketIOConnection(Connection):
     @property
     @override
     def wire(self) -> SocketIOWire:
-        """The Socket.IO wire."""
-        return SOCKET_IO
+        """The Socket.IO wire, with offsets if the client keeps them."""
+        return self._wire
 
     @override
     def hear(self, parcel: RoomParcel, *, droppable: bool) -> None:
@@ -88,13 +92,13 @@ class SocketIOConnection(Connection):
         elif not self._over:
             places = self._places
             places[parcel.room] = parcel.place
-            if len(places) == 1:
+            if len(places) == 1 or self._wire is PLAIN:
                 self._link.offer(parcel.shared, droppable=droppable)
             else:
                 self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
 
     def _places_besides(self, room: str) -> bytes:
-        return b",".join([place for other, place in self._places.items() if other != room])
+        return join_places([place for other, place in self._places.items() if other != room])
 
     @override
     def put_out(self, room: str) -> None:
@@ -103,7 +107,7 @@ class SocketIOConnection(Connection):
 
     @override
     def _rooms_changed(self) -> None:
-        if not self._over:
+        if self._wire.recovers and not self._over:
             self._recoveries.note_rooms(self.recovery, frozenset(self._rooms))
 
     # --- coming and going
@@ -112,12 +116,13 @@ class SocketIOConnection(Connection):
         """Become somebody, and hold the way back; False if the user has as many connections as allowed."""
         if not self._enter(identity):
             return False
-        self.recovery.holder = self
+        self._recoveries.note_back(self.recovery, self)
         return True
 
     def welcome(self) -> None:
         """Tell the client what to expect. Its offsets of earlier connections are void from now on."""
-        self._link.offer(socketio.welcome(self.user, self._promise(), self._limits()))
+        offset = NOWHERE if self._wire.recovers else None
+        self._link.offer(socketio.welcome(self.user, self._promise(), self._limits(), offset))
 
     def on_event(self, event: Event) -> None:
         """Take one event."""
@@ -133,6 +138,10 @@ class SocketIOConnection(Connection):
                 self._say_refused(event.ack, None, error)
         except (BadRequest, Unavailable) as error:
             self._refuse(event.ack, room, error)
+
+    def refuse_event(self, ack: int | None, error: BadRequest) -> None:
+        """Refuse an event that could not be read."""
+        self._refuse(ack, None, error)
 
     def _find_room(self, message: str) -> str:
         rooms = self._lobby.rooms
@@ -170,29 +179,27 @@ class SocketIOConnection(Connection):
 
     # --- coming back
 
-    def come_back(
-        self, identity: Identity, places: Mapping[str, Position], done: Callable[[bool], None]
-    ) -> None:
+    def come_back(self, identity: Identity, offset: Offset, done: Callable[[bool], None]) -> None:
         """Join the rooms the client was in, from its places on.
 
         Args:
             identity: whose rooms; each must still be theirs to join.
-            places: where the client is. A room it has no place in is one whose history never reached it.
+            offset: where the client is. A room it has no place in is one whose history never reached it.
             done: called once, with whether it worked. If it did, `catch_up` is to follow; else this is over.
         """
         rooms = sorted(self.recovery.rooms)
-        self._return = coming = _Return(len(rooms), places, done)
-        self._places = {
-            room: place_of(room, places[room].epoch, places[room].seq) for room in rooms if room in places
-        }
-        if not self.recovery.fits(places) or not all(map(identity.may_join, rooms)):
+        self._return = coming = _Return(len(rooms), offset, done)
+        for room in rooms:
+            if (place := offset.place(room)) is not None:
+                self._places[room] = place_of(room, place.epoch, place.seq)
+        if not self.recovery.fits(offset) or not all(map(identity.may_join, rooms)):
             self._give_up(coming)
             return
         try:
             for room in rooms:
                 # First, since the answer may come at once.
                 self._rooms[room] = coming
-                self._lobby.mail(room, Join(self, places.get(room), partial(self._returned, room)))
+                self._lobby.mail(room, Join(self, offset.place(room), partial(self._returned, room)))
                 if self._over:
                     return
         except Unavailable:
@@ -202,9 +209,7 @@ class SocketIOConnection(Connection):
         coming = self._return
         if coming is None or self._over:
             return
-        place = coming.places.get(room)
-        # At 0 it had no message of that session, which may be over: the history takes nothing away.
-        if not isinstance(answer, Joined) or not (answer.recovered or place is None or place.seq == 0):
+        if not isinstance(answer, Joined) or not _tells_all(answer, coming.offset.place(room)):
             self._give_up(coming)
             return
         if isinstance(answer.voice, SocketIOVoice):
@@ -225,7 +230,7 @@ class SocketIOConnection(Connection):
             return
         self.recovery.exact = True
         for room, answer in coming.answers.items():
-            place = coming.places.get(room)
+            place = coming.offset.place(room)
             self._say_past(room, answer, 0 if place is None else place.seq)
         for parcel, droppable in coming.held:
             self.hear(parcel, droppable=droppable)
@@ -250,7 +255,8 @@ class SocketIOConnection(Connection):
     def _say_left(self, ref: Ref, room: str) -> None:
         if not self._over:
             self._places.pop(room, None)
-            self._link.offer(socketio.left(room, offset_of(self._places.values())))
+            offset = (join_places(self._places.values()) or LEFT) if self._wire.recovers else None
+            self._link.offer(socketio.left(room, offset))
             self._say_done(ref, room)
 
     @override
@@ -283,14 +289,25 @@ class SocketIOConnection(Connection):
 class _Return:
     """A client's coming back, until the last room has answered."""
 
-    __slots__ = ("answers", "done", "expected", "held", "places")
+    __slots__ = ("answers", "done", "expected", "held", "offset")
 
-    def __init__(self, expected: int, places: Mapping[str, Position], done: Callable[[bool], None]) -> None:
+    def __init__(self, expected: int, offset: Offset, done: Callable[[bool], None]) -> None:
         self.expected = expected
-        self.places = places
+        self.offset = offset
         self.done = done
         self.answers: dict[str, Joined] = {}
         self.held: list[tuple[RoomParcel, bool]] = []
+
+
+def _tells_all(joined: Joined, place: Position | None) -> bool:
+    """Whether a client at this place gets everything it has missed.
+
+    A client without a place has had no history, and gets it. At 0 it had an empty one, perhaps of a session that is
+    over: today's window will do if nothing has ever left it.
+    """
+    if place is None or joined.recovered:
+        return True
+    return place.seq == 0 and len(joined.messages) == joined.seq
 
 
 def _number(ref: Ref) -> int | None:

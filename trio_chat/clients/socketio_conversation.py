@@ -11,17 +11,19 @@ Source: the Socket.IO protocol, revision 5, "Connection to a namespace".
 
 from __future__ import annotations
 
+import re
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
+from urllib.parse import parse_qs
 
-import trio
 from typing_extensions import override
 
 from trio_chat.clients import packets
 from trio_chat.clients.bucket import Bucket
 from trio_chat.clients.engine.terms import parcel
-from trio_chat.clients.offsets import read_offset
+from trio_chat.clients.offsets import FRESH, Offset, read_offset
+from trio_chat.clients.socketio import PLAIN, SOCKET_IO
 from trio_chat.clients.socketio_connection import SocketIOConnection
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode
 
@@ -30,24 +32,38 @@ if TYPE_CHECKING:
 
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.engine.session import EngineLink
+    from trio_chat.clients.handshake import Request
+    from trio_chat.clients.patience import Patience
     from trio_chat.clients.recovery import Recoveries, Recovery
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
 
 _SID_BYTES: Final = 15
 _REFUSALS: Final = 5
+# These know nothing of offsets, and hand each argument to the handler.
+_WITHOUT: Final = re.compile(rb"python|dart", re.IGNORECASE)
 
 
 class Hall:
     """What every conversation of this wire needs of the server. Lives as long as it."""
 
     def __init__(
-        self, lobby: Lobby, authenticator: Authenticator, registry: Registry, recoveries: Recoveries
+        self,
+        lobby: Lobby,
+        authenticator: Authenticator,
+        registry: Registry,
+        recoveries: Recoveries,
+        patience: Patience,
     ) -> None:
         self.lobby = lobby
         self.authenticator = authenticator
         self.registry = registry
         self.recoveries = recoveries
+        self.patience = patience
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Hall {self.lobby!r} {self.registry!r} {self.recoveries!r}>"
 
 
 class SocketIOConversation:
@@ -58,6 +74,7 @@ class SocketIOConversation:
         self._hall = hall
         self._connection: SocketIOConnection | None = None
         self._connecting = False
+        self._wire = SOCKET_IO if _recovers(link.request) else PLAIN
         self._bucket = Bucket(hall.lobby.settings.request_rate, hall.lobby.settings.request_burst)
         self._refusals = 0
         self._await_connect()
@@ -73,12 +90,14 @@ class SocketIOConversation:
         """Take one packet."""
         try:
             self._take(packets.decode(payload))
+        except packets.TooDeep as error:
+            self._refuse_event(error)
         except BadRequest as error:
             self._link.close(CloseCode.PROTOCOL_ERROR, str(error))
 
     def on_closed(self) -> None:
         """Know that the client is gone; it may come back."""
-        self._greeted.set()
+        self._wait.done()
         if self._connection is not None:
             self._connection.lose()
 
@@ -99,17 +118,19 @@ class SocketIOConversation:
             case _:
                 assert_never(packet)
 
+    def _refuse_event(self, error: packets.TooDeep) -> None:
+        if self._connection is None or self._connecting:
+            self._link.close(CloseCode.PROTOCOL_ERROR, str(error))
+        else:
+            self._connection.refuse_event(error.ack, error)
+
     # --- connecting
 
     def _await_connect(self) -> None:
-        self._greeted = trio.Event()
-        self._link.start_soon(self._expect_connect, self._greeted)
+        self._wait = self._hall.patience.begin(self._say_late)
 
-    async def _expect_connect(self, greeted: trio.Event) -> None:
-        with trio.move_on_after(self._hall.lobby.settings.hello_timeout):
-            await greeted.wait()
-        if not greeted.is_set():
-            self._link.close(CloseCode.HELLO_TIMEOUT, "no CONNECT came in time")
+    def _say_late(self) -> None:
+        self._link.close(CloseCode.HELLO_TIMEOUT, "no CONNECT came in time")
 
     def _connect(self, packet: packets.Connect) -> None:
         if packet.namespace != packets.MAIN:
@@ -129,18 +150,20 @@ class SocketIOConversation:
             self._refuse(packets.MAIN, error)
             return
         pid, offset = auth.get("pid"), auth.get("offset")
-        places = read_offset(offset) if isinstance(offset, str) else {}
-        if isinstance(pid, str) and places is not None:
+        there = read_offset(offset) if isinstance(offset, str) else FRESH
+        if self._wire.recovers and isinstance(pid, str) and there is not None:
             self._connecting = True
-            self._greeted.set()
-            self._link.start_soon(self._come_back, identity, pid, places)
+            self._wait.done()
+            self._link.start_soon(self._come_back, identity, pid, there)
         else:
             self._begin(identity)
 
     def _authenticate(self, auth: Mapping[str, Any]) -> Identity:
         authenticator = self._hall.authenticator
         token, user = auth.get("token"), auth.get("userId")
-        if self._hall.lobby.settings.auth_mode == "insecure" and isinstance(user, str):
+        if self._hall.lobby.settings.auth_mode == "insecure" and token is None:
+            if not isinstance(user, str):
+                raise BadRequest("auth.userId: expected the user's id, a string", ReplyCode.UNAUTHORIZED)
             return authenticator.insecure(user)
         if not isinstance(token, str):
             header = self._link.request.headers.get(b"authorization", b"")
@@ -158,7 +181,7 @@ class SocketIOConversation:
         self._greet(recovery)
         connection.welcome()
 
-    async def _come_back(self, identity: Identity, pid: str, places: Mapping[str, Any]) -> None:
+    async def _come_back(self, identity: Identity, pid: str, offset: Offset) -> None:
         """Look a client's rooms up and put it back into them. Cancelled when the link ends."""
         recovery = await self._hall.recoveries.find(pid, identity.user)
         if recovery is not None and recovery.holder is not None:
@@ -176,7 +199,7 @@ class SocketIOConversation:
             self._hall.recoveries.note_away(recovery)
             self._refuse_another()
             return
-        connection.come_back(identity, places, partial(self._came_back, identity, connection))
+        connection.come_back(identity, offset, partial(self._came_back, identity, connection))
 
     def _came_back(self, identity: Identity, connection: SocketIOConnection, recovered: bool) -> None:
         self._connecting = False
@@ -192,16 +215,23 @@ class SocketIOConversation:
         """Return the client's connection; None if its user has as many as allowed."""
         hall = self._hall
         connection = SocketIOConnection(
-            self._link, hall.lobby, hall.registry, hall.recoveries, recovery, bucket=self._bucket
+            self._link,
+            hall.lobby,
+            hall.registry,
+            hall.recoveries,
+            recovery,
+            bucket=self._bucket,
+            wire=self._wire,
         )
         if not connection.enter(identity):
             return None
         self._connection = connection
-        self._greeted.set()
+        self._wait.done()
         return connection
 
     def _greet(self, recovery: Recovery) -> None:
-        answer = packets.connect(secrets.token_urlsafe(_SID_BYTES), recovery.pid)
+        pid = recovery.pid if self._wire.recovers else None
+        answer = packets.connect(secrets.token_urlsafe(_SID_BYTES), pid)
         self._link.offer(parcel([answer]))
 
     def _disconnect(self, packet: packets.Disconnect) -> None:
@@ -219,7 +249,7 @@ class SocketIOConversation:
     # --- refusing
 
     def _refuse_another(self) -> None:
-        if self._greeted.is_set():
+        if self._wait.late is None:
             # It was looked up meanwhile, and has its time to connect again.
             self._await_connect()
         text = "this user has as many connections as allowed: end one, or wait"
@@ -231,3 +261,11 @@ class SocketIOConversation:
         self._refusals += 1
         if self._refusals == _REFUSALS:
             self._link.close(CloseCode.UNAUTHORIZED, "refused too often")
+
+
+def _recovers(request: Request) -> bool:
+    """Whether a client can come back: it says so, or it is of a library that can bear offsets."""
+    asked = parse_qs(request.query).get("recovery")
+    if asked:
+        return asked[-1] not in {"0", "false"}
+    return _WITHOUT.search(request.headers.get(b"user-agent", b"")) is None

@@ -1,14 +1,16 @@
 """What carries one client: its channel, the stream trio-websocket stands on, and the link a conversation sees.
 
 1. A *channel* is the socket or the TLS stream: one way in, one way out, closed synchronously.
-2. The `Transport` is the stream beneath trio-websocket. Inside its `receive_some`, texts of the fast lane go
-   straight to the conversation, without a task switch; all other frames go up to trio-websocket, which answers
-   pings, echoes Close frames and puts fragments together. What trio-websocket sends joins the same outbox.
-3. The `Link` is the connection as its conversation sees it. It ends in this order: the *talk* (trio-websocket's
-   reader and the conversation's tasks), by a violation, a failure, `close` or the peer; then the conversation hears
-   `on_closed`; then the *goodbye*: what was offered goes out and the peer's Close frame is awaited, for at most
-   `close_timeout` seconds. The channel is closed by whoever runs the link.
-4. The pump lives in a nursery around the talk, so that ending the talk never cuts a frame in two.
+2. The *fast lane*: the link reads the channel itself and hands plain texts to the conversation, without a task
+   switch. Most connections never see anything else.
+3. The *slow lane*: when something else comes, trio-websocket is brought in, on the `Transport` as its stream, and
+   from then on gets everything but plain texts: it answers pings, echoes Close frames and puts fragments together.
+   What it sends joins the same outbox.
+4. The `Link` is the connection as its conversation sees it. It ends in this order: the *talk* (the reader and the
+   conversation's tasks), by a violation, a failure, `close` or the peer; then the conversation hears `on_closed`;
+   then the *goodbye*: what was offered goes out and the peer's Close frame is awaited, for at most `close_timeout`
+   seconds. The channel is closed by whoever runs the link.
+5. The pump lives in a nursery around the talk, so that ending the talk never cuts a frame in two.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import trio_websocket
 from typing_extensions import override
 
 from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, ping_frame
-from trio_chat.clients.handshake import Head, Request, canonical
+from trio_chat.clients.handshake import Head, Request, accept, canonical
 from trio_chat.clients.outbox import Data, Outbox, OutboxStatistics
 from trio_chat.errors import CloseCode
 
@@ -208,18 +210,20 @@ def _peer(sock: socket.socket | trio.socket.SocketType) -> str:
 
 
 class Transport(trio.abc.Stream):
-    """The stream beneath one trio-websocket connection. Lives as long as the talk.
+    """The stream beneath one trio-websocket connection. Lives as long as the slow lane.
 
-    trio-websocket's reader task is the only one to receive. Closing it closes no socket: that is the link's to do.
+    It plays the handshake that is long over, and then hands on what is not for the fast lane. trio-websocket's reader
+    task is the only one to receive. Closing it closes no socket: that is the link's to do.
     """
 
-    __slots__ = ("_head", "_link", "_opened", "_released", "_rest")
+    __slots__ = ("_answered", "_head", "_link", "_opened", "_others", "_released")
 
-    def __init__(self, link: Link, head: Head) -> None:
-        """Begin with a judged handshake and whatever came behind it."""
+    def __init__(self, link: Link, head: Head, others: bytes = b"") -> None:
+        """Begin with a judged handshake, and what the client has sent for the slow lane so far."""
         self._link = link
         self._head = canonical(head)
-        self._rest = head.rest
+        self._others = others
+        self._answered = False
         self._opened = trio.Event()
         self._released = False
 
@@ -234,7 +238,10 @@ class Transport(trio.abc.Stream):
         Cancelling is safe: the frame is not sent then.
         """
         await trio.lowlevel.checkpoint()
-        self._link.carry(bytes(data))
+        if self._answered:
+            self._link.carry(bytes(data))
+        # The client has had its answer to the handshake.
+        self._answered = True
 
     @override
     async def wait_send_all_might_not_block(self) -> None:
@@ -260,20 +267,9 @@ class Transport(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             head, self._head = self._head, b""
             return head
-        if not self._opened.is_set():
-            await self._opened.wait()
-        return await self._next()
-
-    async def _next(self) -> bytes:
-        link = self._link
-        while not link.scanner.done:
-            data, self._rest = self._rest or await link.channel.receive(), b""
-            if not data:
-                break
-            others = link.scan(data)
-            if others:
-                return others
-        return b""
+        await self._opened.wait()
+        others, self._others = self._others, b""
+        return others or await self._link.receive()
 
     @override
     async def aclose(self) -> None:
@@ -325,8 +321,8 @@ class Link:
     """
 
     __slots__ = (
-        "_conversation", "_deadline", "_limits", "_messages", "_outbox", "_over", "_pinged", "_progress", "_pumps",
-        "_quiet", "_reads", "_talk", "_unfinished", "channel", "code", "request", "scanner",
+        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_outbox", "_over", "_pinged", "_progress",
+        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "request", "scanner",
     )  # fmt: skip
 
     def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
@@ -339,7 +335,10 @@ class Link:
         self._outbox = Outbox(channel, self, limits.outbox_bytes)
         self._conversation: Conversation | None = None
         self._pumps = pumps
-        self._talk: trio.Nursery | None = None
+        self._talk = trio.CancelScope()
+        self._tasks: set[trio.CancelScope] | None = None
+        """The scopes of the conversation's tasks. Most connections have none most of the time."""
+        self._ended: trio.Event | None = None
         self._over = False
         """Whether the conversation hears nothing any more."""
         self._deadline = math.inf
@@ -402,8 +401,11 @@ class Link:
 
         An `Exception` it raises ends this connection only, with `CloseCode.INTERNAL_ERROR`.
         """
-        if self._talk is not None and not self._over:
-            self._talk.start_soon(fn, *args)
+        if not self._over:
+            scope = trio.CancelScope()
+            self._tasks = self._tasks or set()
+            self._tasks.add(scope)
+            self._pumps.start_soon(self._contain, scope, fn, args)
 
     # What the server does with it.
 
@@ -418,6 +420,7 @@ class Link:
             self._fail(failure)
         finally:
             self._end()
+            await self._wait_tasks()
             self._dismiss()
         await self._goodbye()
 
@@ -471,9 +474,10 @@ class Link:
                 self._fail(failure)
 
     def _dismiss(self) -> None:
-        if self._conversation is not None:
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
             try:
-                self._conversation.on_closed()
+                conversation.on_closed()
             except Exception as failure:  # noqa: BLE001  # the goodbye is still to be said
                 self._fail(failure)
 
@@ -482,18 +486,67 @@ class Link:
         if not self._over:
             self._over = True
             self._deadline = trio.current_time() + self._limits.close_timeout
-            if self._talk is not None:
-                self._talk.cancel_scope.cancel()
+            self._talk.cancel()
+            for scope in self._tasks or ():
+                scope.cancel()
+
+    async def _contain(
+        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: Sequence[object]
+    ) -> None:
+        """Run a task of the conversation. Its failure ends here."""
+        try:
+            with scope:
+                await fn(*args)
+        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
+            self._fail(failure)
+        finally:
+            tasks = self._tasks or set()
+            tasks.discard(scope)
+            if not tasks and self._ended is not None:
+                self._ended.set()
+
+    async def _wait_tasks(self) -> None:
+        """Wait until the conversation's tasks, which are cancelled, are gone."""
+        if self._tasks:
+            self._ended = trio.Event()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
 
     async def _converse(self, factory: Callable[[Link], Conversation], head: Head) -> None:
-        transport = Transport(self, head)
-        async with trio.open_nursery() as talk:
-            self._talk = talk
+        with self._talk:
+            self._outbox.offer(accept(head))
+            self._conversation = factory(self)
+            others = self.scan(head.rest) if head.rest else b""
+            others = others or await self.receive()
+            if others:
+                await self._take_slow_lane(Transport(self, head, others))
+        if self.scanner.violation is not None:
+            self.close(self.scanner.violation.code, self.scanner.violation.reason)
+
+    async def receive(self) -> bytes:
+        """Take the fast lane until something else comes; return that.
+
+        Cancelling is safe.
+
+        Returns:
+            b"" when no more frames will be read: the peer has gone, or has broken the protocol.
+        """
+        while not self.scanner.done:
+            data = await self.channel.receive()
+            if not data:
+                break
+            others = self.scan(data)
+            if others:
+                return others
+        return b""
+
+    async def _take_slow_lane(self, transport: Transport) -> None:
+        """Let trio-websocket have everything but plain texts, until the end."""
+        async with trio.open_nursery() as nursery:
             proposal = await trio_websocket.wrap_server_stream(
-                talk, transport, max_message_size=self._limits.message_bytes, receive_buffer_size=None
+                nursery, transport, max_message_size=self._limits.message_bytes, receive_buffer_size=None
             )
             websocket = await proposal.accept()
-            self._conversation = factory(self)
             transport.open()
             with suppress(trio_websocket.ConnectionClosed):
                 while True:
@@ -501,7 +554,7 @@ class Link:
                     if isinstance(message, str):  # the scanner lets no binary one pass
                         self._hear(message.encode())
             self._conclude(websocket.closed)
-            talk.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
     def _fail(self, failure: BaseException) -> None:
         logger.error("%s failed and is closed: %s", self, describe(failure))

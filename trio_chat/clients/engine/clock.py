@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+from typing_extensions import override
 
 
 class Clock:
@@ -17,6 +18,10 @@ class Clock:
         self.tick = tick
         self._time = 0.0
         self._seen: float | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Clock time={self.now():.3f} tick={self.tick:g}>"
 
     def now(self) -> float:
         """Return the time."""

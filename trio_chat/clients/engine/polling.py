@@ -6,6 +6,7 @@
 3. A body holds as many packets as fit into `max_payload`, but at least one and at most `MAX_FETCHED`: nothing is cut
    in two.
 4. A packet leaves once: in a body, or over the WebSocket that the client has moved to.
+5. The session decides how long what waits may go unfetched, by `stalled`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Polling:
     """
 
     __slots__ = (
-        "_last", "_limit", "_max_payload", "_nudging", "_owner", "_poll", "_queue", "exempt", "over", "waiting",
+        "_last", "_limit", "_max_payload", "_nudging", "_owner", "_poll", "_queue", "_unfetched", "exempt", "over",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, limit: int, max_payload: int) -> None:
@@ -70,13 +72,16 @@ class Polling:
             limit: how many bytes may wait, without exempt ones.
             max_payload: how many bytes a body may have.
         """
-        self._owner = owner
+        self._owner: Owner | None = owner
+        """None once sealed: there is nothing left to tell it."""
         self._limit = limit
         self._max_payload = max_payload
         self._queue: deque[Waiting] = deque()
         self.waiting = self.exempt = 0
         self._poll: trio.Event | None = None
         self._nudging = False
+        self._unfetched: float | None = None
+        """When what waits was first seen to wait."""
         self._last: bytes | None = None
         self.over = False
 
@@ -87,7 +92,7 @@ class Polling:
 
     def offer(self, packets: Sequence[bytes], *, droppable: bool = False, exempt: bool = False) -> None:
         """Let packets wait for the client. Does nothing once sealed."""
-        if self._last is not None:
+        if self._owner is None:
             return
         for packet in packets:
             self._append(Waiting(packet, droppable, exempt))
@@ -106,12 +111,25 @@ class Polling:
         """Accept nothing more; `last` is sent behind what waits. The first one counts."""
         if self._last is None:
             self._last = last
+        self._owner = None
         self._wake()
 
     def clear(self) -> None:
         """Throw away what waits."""
         self._queue.clear()
         self.waiting = self.exempt = 0
+
+    def stalled(self, now: float, exceeding: int = 0) -> float:
+        """Return for how long more than so many bytes have waited and nothing was fetched, as far as it was looked at."""
+        if self.waiting + self.exempt <= exceeding:
+            self.note_progress()
+        elif self._unfetched is None:
+            self._unfetched = now
+        return 0.0 if self._unfetched is None else now - self._unfetched
+
+    def note_progress(self) -> None:
+        """Know that the client is fetching."""
+        self._unfetched = None
 
     def drain(self) -> Iterator[Waiting]:
         """Take everything that waits, in order, to send it another way."""
@@ -139,6 +157,7 @@ class Polling:
 
     def take(self) -> bytes:
         """Return a body of what waits now; a noop if nothing does."""
+        self.note_progress()
         packets: list[bytes] = []
         size = -1  # one separator less than packets
         while self._queue:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import trio
+from typing_extensions import override
 
 from trio_chat.clients.engine.judge import JSON, EngineRefused, judge, read_query
 from trio_chat.clients.engine.polling import Overlap
@@ -31,6 +32,8 @@ Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 
 _TEXT: Final = b"text/plain; charset=UTF-8"
 _PREFLIGHT_SECONDS: Final = b"600"
+_POLL_BODY: Final = 65_536
+"""How many bytes of a body that nobody wants are read while a poll waits."""
 _ONE_AT_A_TIME: Final = "expected one request of a kind at a time"
 
 
@@ -82,6 +85,10 @@ class PollingApp:
         self._body_timeout = body_timeout or math.inf
         self._listed = listed
         self._fallback = fallback
+
+    @override
+    def __repr__(self) -> str:
+        return f"<PollingApp {self._sessions.path} max_payload={self._max_payload}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Cancelling ends the session it is for."""
@@ -182,12 +189,13 @@ class PollingApp:
 
 
 async def _serve_poll(session: EngineLink, receive: Receive, send: Send, headers: Headers) -> None:
-    """Wait until there is something to say, or until the client has gone."""
+    """Wait until there is something to say, or until the client has gone or does not stop talking."""
     body = None
     overlap = False
+    watch = _Watch()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, receive, nursery.cancel_scope)
+            nursery.start_soon(watch.run, receive, nursery.cancel_scope)
             try:
                 body = await session.next_body()
             except Overlap:
@@ -200,22 +208,36 @@ async def _serve_poll(session: EngineLink, receive: Receive, send: Send, headers
         raise EngineRefused(Refusal.BAD_REQUEST, _ONE_AT_A_TIME)
     if body is not None:
         await _deliver(session, body, send, headers)
+    elif watch.too_much:
+        text = "expected no body in a request for packets"
+        raise EngineRefused(Refusal.BAD_REQUEST, text, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-async def _watch(receive: Receive, waiting: trio.CancelScope) -> None:
-    """Cancel what waits once the client has gone; a body in the request is of no interest."""
-    while (await receive())["type"] == "http.request":
-        pass
-    waiting.cancel()
+class _Watch:
+    """Looks after the client of one poll that waits."""
+
+    too_much = False
+
+    async def run(self, receive: Receive, waiting: trio.CancelScope) -> None:
+        """Cancel what waits once the client has gone, or has sent more of a body than a mistake explains."""
+        size = 0
+        while (message := await receive())["type"] == "http.request":
+            size += len(message["body"])
+            if size > _POLL_BODY:
+                self.too_much = True
+                break
+        waiting.cancel()
 
 
 async def _deliver(session: EngineLink, body: bytes, send: Send, headers: Headers) -> None:
     """Send packets. Cancelling ends the session: they may not have arrived."""
     delivered = False
+    session.fetching += 1
     try:
         await _respond(send, HTTPStatus.OK, body, headers)
         delivered = True
     finally:
+        session.fetching -= 1
         if not delivered:
             session.lose_request()
 

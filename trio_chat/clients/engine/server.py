@@ -126,6 +126,7 @@ class EngineServer:
             upgrade_timeout=upgrade_timeout,
             max_payload=max_payload,
             outbox_bytes=limits.outbox_bytes,
+            outbox_stall=limits.outbox_stall,
             close_timeout=limits.close_timeout,
         )
         self._admit = admit
@@ -301,8 +302,11 @@ class EngineServer:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(self._clock.tick)
-            now = self._clock.advance()
-            # A ping goes out at the last tick before it is due, so that no promise is broken.
-            horizon = now + self._clock.tick
-            for session in self.sessions:
-                session.check(now, horizon)
+            self._check(self._clock.advance())
+
+    def _check(self, now: float) -> None:
+        # Not in the loop above, whose variables would keep the last session in memory after its end.
+        # A ping goes out at the last tick before it is due, so that no promise is broken.
+        horizon = now + self._clock.tick
+        for session in self.sessions:
+            session.check(now, horizon)

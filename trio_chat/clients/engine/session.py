@@ -6,9 +6,10 @@
 3. It ends once, by whatever: the conversation, the client, a failure, a client that broke the protocol or does not
    answer. Then its tasks are cancelled, and when the last one has ended the conversation hears `on_closed`.
 4. An orderly end stays known until the client has fetched it, for at most `close_timeout`; any other end is
-   forgotten at once.
+   forgotten at once. What waits is thrown away with it, and nothing of an ended session refers to the conversation.
 5. The server asks for a sign of life every `ping_interval`; whoever does not answer within `ping_timeout` is gone,
-   and so is whoever does not fetch the question.
+   and so is whoever does not fetch the question. A polling client that fetches nothing of what waits for it for
+   `outbox_stall` seconds has to come back and resume.
 
 The sid is a secret: whoever knows it can speak for the client. It is in no log.
 """
@@ -16,6 +17,7 @@ The sid is a secret: whoever knows it can speak for the client. It is in no log.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 import trio
@@ -60,11 +62,12 @@ class EngineLink:
         request: how the client asked for the session, over whichever transport.
         sid: the session's secret name.
         posting: whether a request with packets is being read.
+        fetching: how many bodies with packets are on their way.
     """
 
     __slots__ = (
         "_conversation", "_deadline", "_due", "_host", "_link", "_messages", "_over", "_pinged", "_polling", "_probe",
-        "_tasks", "_terms", "posting", "request", "sid",
+        "_tasks", "_terms", "fetching", "posting", "request", "sid",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +77,7 @@ class EngineLink:
         self.request = request
         self.sid = sid
         self.posting = False
+        self.fetching = 0
         self._host = host
         self._terms = terms
         self._link = link
@@ -186,7 +190,9 @@ class EngineLink:
         """Look after the time limits, `now` being the time; ping if that is due before `horizon`."""
         if self._over:
             if now >= self._deadline:
-                self._host.forget(self)
+                self._forget()
+        elif self._polling is not None and self._is_stalled(self._polling, now):
+            self.outbox_full()
         elif self._pinged:
             if now >= self._deadline:
                 self.cut()
@@ -198,8 +204,7 @@ class EngineLink:
             self._probe.check(now)
 
     def cut(self) -> None:
-        """End the session without a goodbye; a request that is waiting learns of it."""
-        self._seal(_CLOSE)
+        """End the session without a goodbye; a request that is waiting learns of it, and of nothing else."""
         self._end()
         if self._link is not None:
             self._link.cut()
@@ -303,10 +308,11 @@ class EngineLink:
         self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def tasks_ended(self) -> None:
-        """Tell the conversation that it is over."""
-        if self._conversation is not None:
+        """Tell the conversation that it is over, and let go of it."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
             try:
-                self._conversation.on_closed()
+                conversation.on_closed()
             except Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
                 self.task_failed(failure)
 
@@ -343,8 +349,6 @@ class EngineLink:
 
     def _leave(self) -> None:
         """Let the client go, as it asked."""
-        if self._polling is not None:
-            self._polling.clear()
         self._seal(_NOOP)
         self._end()
         if self._link is not None:
@@ -353,13 +357,26 @@ class EngineLink:
     def _end(self, *, known: bool = False) -> None:
         """End it, once. `known`: the sid stays known until the client has fetched what waits."""
         if not known:
-            self._host.forget(self)
+            self._forget()
         if self._over:
             return
         self._over = True
         if self._probe is not None:
             self._probe.end()
         self._tasks.end()
+
+    def _forget(self) -> None:
+        """Let the sid be unknown from now on. What nobody can fetch any more is thrown away."""
+        if self._polling is not None:
+            self._polling.clear()
+            self._polling.seal(_CLOSE)
+        self._host.forget(self)
+
+    def _is_stalled(self, polling: Polling, now: float) -> bool:
+        """Return whether the client has let packets wait for too long. For a ping alone it has `ping_timeout`."""
+        if self.fetching:
+            polling.note_progress()
+        return polling.stalled(now, len(_PING)) >= (self._terms.outbox_stall or math.inf)
 
     def _seal(self, last: bytes) -> None:
         if self._polling is not None:
@@ -368,5 +385,5 @@ class EngineLink:
     def _fetched(self, polling: Polling, body: bytes) -> bytes:
         """Return what was fetched; if it was the end, nothing is left to know the sid for."""
         if polling.over and self._over:
-            self._host.forget(self)
+            self._forget()
         return body

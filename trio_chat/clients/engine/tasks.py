@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import trio
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,16 +24,21 @@ class Owner(Protocol):
 
 
 class Tasks:
-    """See the module. Lives as long as the session."""
+    """See the module. Lives as long as the session, and lets go of it in the end."""
 
     __slots__ = ("_ended", "_owner", "_scopes", "_spawn")
 
     def __init__(self, owner: Owner, spawn: Callable[..., None]) -> None:
         """Begin without any; `spawn` starts one in the server's nursery."""
-        self._owner = owner
+        self._owner: Owner | None = owner
         self._spawn = spawn
         self._ended = False
         self._scopes: set[trio.CancelScope] = set()
+
+    @override
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "open"
+        return f"<Tasks {state} tasks={len(self._scopes)}>"
 
     def __len__(self) -> int:
         return len(self._scopes)
@@ -51,7 +57,7 @@ class Tasks:
             scope.cancel()
         if not self._scopes:
             # By a task, for the caller may be in the middle of something.
-            self._spawn(self._tell)
+            self._spawn(self._tell_soon)
 
     async def _contain(
         self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: Sequence[object]
@@ -61,11 +67,17 @@ class Tasks:
             with scope:
                 await fn(*args)
         except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this session only
-            self._owner.task_failed(failure)
+            if self._owner is not None:
+                self._owner.task_failed(failure)
         finally:
             self._scopes.discard(scope)
             if self._ended and not self._scopes:
-                self._owner.tasks_ended()
+                self._tell()
 
-    async def _tell(self) -> None:
-        self._owner.tasks_ended()
+    async def _tell_soon(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.tasks_ended()

@@ -45,6 +45,7 @@ class EngineTerms(msgspec.Struct, frozen=True, kw_only=True):
         upgrade_timeout: how long moving to a WebSocket may take.
         max_payload: the size of the body of a request, either way.
         outbox_bytes: how much may wait while the client polls, without exempt bytes.
+        outbox_stall: how long it may wait without a request for it; None or 0 for any time.
         close_timeout: how long the client may take to fetch the end.
     """
 
@@ -53,6 +54,7 @@ class EngineTerms(msgspec.Struct, frozen=True, kw_only=True):
     upgrade_timeout: float
     max_payload: int
     outbox_bytes: int
+    outbox_stall: float | None
     close_timeout: float
 
 
