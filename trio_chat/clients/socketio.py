@@ -168,7 +168,7 @@ class SocketIOVoice(Voice):
             case Closed(reason):
                 code = ReplyCode.ROOM_CLOSED
                 detail = {"code": code, "temporary": code.temporary, "teamId": self._room}
-                return _begun("room:error", _encode(reason), _encode(detail)), self._place
+                return self._list("room:error", _encode(reason), _encode(detail)), self._place
             case _:
                 assert_never(hearing)
 
@@ -256,7 +256,7 @@ class SocketIOVoice(Voice):
         ]
 
     def _list(self, name: str, listed: bytes, about: bytes) -> bytes:
-        """Begin an event that says by a second argument which room it is about."""
+        """Begin an event that says by a second argument what it is about."""
         return _begun(name, listed, about) if self._recovers else _begun(name, listed)
 
 
@@ -332,8 +332,11 @@ def heartbeat(ref: int | None) -> Parcel:
     return parcel([packets.event("heartbeat", b"{}")]) if ref is None else done(ref)
 
 
-def refusal(ref: int | None, room: str | None, failure: TrioChatError) -> Parcel:
-    """Encode a refusal or a failure: as the acknowledgement if the client waits for one, else as `room:error`."""
+def refusal(ref: int | None, room: str | None, failure: TrioChatError, *, plain: bool = False) -> Parcel:
+    """Encode a refusal or a failure: as the acknowledgement if the client waits for one, else as `room:error`.
+
+    A `plain` client gets the text alone.
+    """
     code = code_of(failure)
     if ref is not None:
         error = {"code": code, "message": str(failure), "temporary": code.temporary}
@@ -341,7 +344,8 @@ def refusal(ref: int | None, room: str | None, failure: TrioChatError) -> Parcel
     detail: dict[str, Any] = {"code": code, "temporary": code.temporary}
     if room is not None:
         detail["teamId"] = room
-    return parcel([packets.event("room:error", _encode(str(failure)), _encode(detail))])
+    pieces = [_encode(str(failure))] if plain else [_encode(str(failure)), _encode(detail)]
+    return parcel([packets.event("room:error", *pieces)])
 
 
 def code_of(failure: TrioChatError) -> ReplyCode:

@@ -283,7 +283,7 @@ class SocketIOConnection(Connection):
     @override
     def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None:
         if not self._over:
-            self._link.offer(socketio.refusal(_number(ref), room, error))
+            self._link.offer(socketio.refusal(_number(ref), room, error, plain=self._wire is PLAIN))
 
 
 class _Return:

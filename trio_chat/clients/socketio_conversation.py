@@ -161,10 +161,11 @@ class SocketIOConversation:
     def _authenticate(self, auth: Mapping[str, Any]) -> Identity:
         authenticator = self._hall.authenticator
         token, user = auth.get("token"), auth.get("userId")
-        if self._hall.lobby.settings.auth_mode == "insecure" and token is None:
-            if not isinstance(user, str):
-                raise BadRequest("auth.userId: expected the user's id, a string", ReplyCode.UNAUTHORIZED)
+        insecure = self._hall.lobby.settings.auth_mode == "insecure"
+        if insecure and isinstance(user, str):
             return authenticator.insecure(user)
+        if insecure and token is None:
+            raise BadRequest("auth.userId: expected the user's id, a string", ReplyCode.UNAUTHORIZED)
         if not isinstance(token, str):
             header = self._link.request.headers.get(b"authorization", b"")
             token = header[7:].strip().decode("latin-1") if header[:7].lower() == b"bearer " else ""

@@ -89,7 +89,7 @@ class Conversation(Protocol):
 class PlainChannel:
     """A plain socket. It takes bytes without waiting, so that most frames need no task to go out."""
 
-    __slots__ = ("_socket", "send_now")
+    __slots__ = ("_socket",)
 
     secure = False
     batch = 262_144
@@ -98,8 +98,11 @@ class PlainChannel:
         """Take the socket out of a stream, which is of no use afterwards. TCP_NODELAY is on: the stream did that."""
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
-        # Bound once and called for every frame. Python ignores the signal of a broken pipe.
-        self.send_now: Callable[[Data], int] = self._socket.send
+
+    @property
+    def send_now(self) -> Callable[[Data], int]:
+        """The socket's own way to send what it takes at once. Python ignores the signal of a broken pipe."""
+        return self._socket.send
 
     @property
     def peer(self) -> str:
@@ -162,9 +165,10 @@ class SecureChannel:
         """The address of the other end."""
         return _peer(self._stream.transport_stream.socket)
 
-    def send_now(self, data: Data) -> int:  # noqa: ARG002  # the protocol's signature
-        """Send nothing: a TLS stream takes no bytes without waiting."""
-        return 0
+    @property
+    def send_now(self) -> Callable[[Data], int]:
+        """Sends nothing: a TLS stream takes no bytes without waiting."""
+        return _send_nothing
 
     async def wait_writable(self) -> None:
         """Return when the socket takes bytes. Cancelling is safe."""
@@ -193,6 +197,10 @@ class SecureChannel:
     def stream(self) -> trio.abc.Stream:
         """Return the stream itself."""
         return self._stream
+
+
+def _send_nothing(_: Data) -> int:
+    return 0
 
 
 Channel: TypeAlias = PlainChannel | SecureChannel
