@@ -354,10 +354,12 @@ async def test_containment(
     failing = True
     served = await serve(conversation=lambda link: Broken(link, where if failing else ""))
     wire = await dial(served)
-    if lane == "slow":
+    if where == "constructor":
+        pass  # the end is on its way already
+    elif lane == "slow":
         await wire.say_frame(Opcode.TEXT, b"x", fin=False)
         await wire.say_frame(Opcode.CONT, b"x", fin=True)
-    elif where != "constructor":
+    else:
         await wire.say("x")
     await wire.expect_close(1000 if where == "closed" else 1011)
     failing = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -75,6 +75,22 @@ class Owner(Protocol):
         ...
 
 
+class _Nobody:
+    """The owner of an outbox that is done."""
+
+    def spawn(self, pump: Callable[[], Awaitable[None]]) -> None:
+        """Do nothing."""
+
+    def outbox_full(self) -> None:
+        """Do nothing."""
+
+    def outbox_lost(self) -> None:
+        """Do nothing."""
+
+
+_NOBODY: Final = _Nobody()
+
+
 class OutboxStatistics(msgspec.Struct, frozen=True):
     """An outbox at one moment.
 
@@ -120,7 +136,7 @@ class Outbox:
         """
         self._channel = channel
         self._send_now = channel.send_now
-        self._owner = owner
+        self._owner: Owner = owner
         self._limit = limit
         self._queue: deque[_Piece] | None = None
         self._offset = 0
@@ -213,7 +229,9 @@ class Outbox:
             return
         self.lost = self.sealed = True
         self._empty()
-        self._owner.outbox_lost()
+        # Let go of the owner, or they would keep each other in memory.
+        owner, self._owner = self._owner, _NOBODY
+        owner.outbox_lost()
 
     async def wait_drained(self) -> None:
         """Return when nothing waits any more, sent or lost. Cancelling is safe."""

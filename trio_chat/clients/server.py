@@ -291,6 +291,8 @@ class ClientServer:
             try:
                 await link.run(route, head)
             finally:
+                # It is over, said or not; what it refers to is let go.
+                link.cut()
                 self._links.discard(link)
                 if self._stopping and not self._links:
                     self._empty.set()
