@@ -428,7 +428,9 @@ class Link:
             self._fail(failure)
         finally:
             self._end()
-            await self._wait_tasks()
+            # They are cancelled; who does not end by then does not keep the conversation from hearing of the end.
+            with trio.move_on_after(self._limits.close_timeout, shield=True):
+                await self._wait_tasks()
             self._dismiss()
         await self._goodbye()
 
@@ -517,8 +519,7 @@ class Link:
         """Wait until the conversation's tasks, which are cancelled, are gone."""
         if self._tasks:
             self._ended = trio.Event()
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
+            await self._ended.wait()
 
     async def _converse(self, factory: Callable[[Link], Conversation], head: Head) -> None:
         with self._talk:
