@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from typing_extensions import override
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class TestPythonClient(ClientContract):
     """The contract, for `socketio.Client`."""
+
+    recovers: ClassVar[bool] = False
 
     @pytest.fixture
     def command(self) -> list[str]:

@@ -54,7 +54,7 @@ _SLICE: Final = 65_536
 # Longer than the time between two pings, so that a client that polls can answer them on the connection it has.
 _KEEP_ALIVE: Final = 30.0
 _AHEAD: Final = 65_536
-_UNREAD: Final = 262_144
+_UNREAD: Final = 1_048_576
 """How many bytes are still read after an answer that was the last."""
 
 
