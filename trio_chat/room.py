@@ -3,6 +3,9 @@
 1. Mail is put into the mailbox synchronously and never waits; a full mailbox refuses.
 2. A turn takes all waiting mail. It is decided, written by the ledger, and only then let out. While a write is on its
    way new mail waits and becomes the next turn.
+   While all is well no task is woken for a turn: mail that comes one by one is decided where it arrives, submitted to
+   the store, and let out where the store answers. The room's task rests meanwhile; it begins the turns of busy rooms,
+   writes what cannot be submitted, and raises what went wrong, where its supervisor sees it.
 3. A join sees everything decided before it and hears everything decided after it: a turn ends before the first
    change behind a join.
 4. The deadlines, the session's and those of people who type, enclose only the wait for mail. Any mail that is activity
