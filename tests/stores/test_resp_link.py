@@ -361,3 +361,49 @@ async def test_statistics_count(bench: Bench, autojump_clock: MockClock, calls: 
 
     assert (statistics.waiting, statistics.unsent, statistics.answered, statistics.late) == (1, 0, 1, 1)
     assert repr(bench.link) == "<Link late waiting=1 unsent=0>"
+
+
+async def test_a_lone_call_is_sent_at_once_and_others_together(nursery: trio.Nursery) -> None:
+    """A real socket has the first command before the caller goes on; what comes while it is unanswered is gathered."""
+    ours, theirs = trio.socket.socketpair()
+    link = Link(trio.SocketStream(ours), Limits(), lambda: None)
+    nursery.start_soon(link.run)
+    server = trio.SocketStream(theirs)
+    await trio.testing.wait_all_tasks_blocked()
+    answers: list[object] = []
+
+    link.post(PACKED, 1, answers.append)
+    first = await server.receive_some(1000)
+    assert link.unsent == 0
+    link.post(PACKED, 1, answers.append)
+    link.post(PACKED, 1, answers.append)
+    assert link.unsent == 2 * len(PACKED)
+    with trio.fail_after(5):
+        assert await server.receive_some(1000) == PACKED * 2
+        await server.send_all(b"+a\r\n+b\r\n+c\r\n")
+        while len(answers) < 3:
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert first == PACKED
+    assert answers == [[b"a"], [b"b"], [b"c"]]
+    nursery.cancel_scope.cancel()
+    await server.aclose()
+
+
+async def test_a_command_larger_than_the_socket_takes_arrives_whole(nursery: trio.Nursery) -> None:
+    """The writer sends what the socket would not take at once."""
+    ours, theirs = trio.socket.socketpair()
+    link = Link(trio.SocketStream(ours), Limits(), lambda: None)
+    nursery.start_soon(link.run)
+    server = trio.SocketStream(theirs)
+    command = bytes(range(256)) * 8192
+    got = b""
+
+    link.post(command, 1, lambda _: None)
+    with trio.fail_after(5):
+        while len(got) < len(command):
+            got += await server.receive_some(1_000_000)
+
+    assert got == command
+    nursery.cancel_scope.cancel()
+    await server.aclose()

@@ -2,7 +2,8 @@
 
 1. The server answers in the order in which it was asked. So a call is a place in `_waiting`, and every reply
    belongs to the place at its head. Nothing else decides whose a reply is.
-2. A caller appends its bytes to one buffer, synchronously; the writer sends what has gathered, whole.
+2. A caller appends its bytes to one buffer, synchronously; the writer sends what has gathered, whole. When nobody
+   else waits for an answer, a plain socket gets the bytes at once: waking the writer would take longer than sending.
 3. A cancelled or late call gives up its place's answer, never the place: the reply will come and is thrown away.
 4. A late call makes the link *late*: the server is there but does not answer. The calls after it fail at once
    until a patient call, which waits as long as it takes, is answered; replies being in order, nothing is
@@ -14,7 +15,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -120,6 +123,7 @@ class Link:
         self.late = False
         self.lost: str | None = None
         self._stream = stream
+        self._socket = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
         self._limits = limits
         self._trouble = trouble
         self._waiting: deque[_Call] = deque()
@@ -181,10 +185,21 @@ class Link:
 
     def _begin(self, packed: bytes, call: _Call) -> None:
         self._admit(len(packed), call.patient)
+        alone = not self._waiting
         self._waiting.append(call)
-        if not self._unsent:
+        if alone and not self.unsent:
+            packed = packed[self._send_now(packed) :]
+        if packed and not self._unsent:
             self._writer.unpark()
         self._unsent += packed
+
+    def _send_now(self, packed: bytes) -> int:
+        """Send what a plain socket takes at once, and return how much that was. What goes wrong the writer finds."""
+        if self._socket < 0:
+            return 0
+        with suppress(OSError):
+            return os.write(self._socket, packed)
+        return 0
 
     def _admit(self, size: int, patient: bool) -> None:
         if self.lost is not None:
