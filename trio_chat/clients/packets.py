@@ -37,7 +37,6 @@ _MAX_DEPTH: Final = MAX_DEPTH + 1
 
 # A namespace goes to the first comma or, as in `0/admin`, to the end.
 _HEAD: Final = re.compile(rb"([0-4])(?:(/[^,]*),?)?([0-9]*)")
-_HALF: Final = b"\\ud"
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 _T = TypeVar("_T")
@@ -189,7 +188,7 @@ def _connect_error(namespace: str, payload: bytes) -> ConnectError:
 
 def _parse(decoder: msgspec.json.Decoder[_T], payload: bytes, expected: str) -> _T:
     try:
-        value = decoder.decode(payload) if _HALF not in payload.lower() else _with_halves(decoder, payload)
+        value = _with_halves(decoder, payload) if _may_have_halves(payload) else decoder.decode(payload)
     except ValueError as error:
         raise BadRequest(f"expected {expected}: {error}") from None
     except RecursionError:
@@ -198,6 +197,10 @@ def _parse(decoder: msgspec.json.Decoder[_T], payload: bytes, expected: str) -> 
     if payload.count(b"[") + payload.count(b"{") > _MAX_DEPTH and _is_too_deep(value):
         raise TooDeep
     return value
+
+
+def _may_have_halves(payload: bytes) -> bool:
+    return b"\\ud" in payload or b"\\uD" in payload
 
 
 def _with_halves(decoder: msgspec.json.Decoder[_T], payload: bytes) -> _T:
