@@ -137,3 +137,8 @@ class SettingsError(TrioChatError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def code_of(failure: TrioChatError) -> ReplyCode:
+    """Return the code of a failure; what has none is ours."""
+    return failure.code if isinstance(failure, (BadRequest, Unavailable)) else ReplyCode.UNAVAILABLE

@@ -15,7 +15,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, assert_never
 
 import trio
 from typing_extensions import override
@@ -78,14 +78,17 @@ class AnyLink(Protocol):
         ...
 
 
-class Connection(ABC):
+L = TypeVar("L", bound=AnyLink)
+
+
+class Connection(ABC, Generic[L]):
     """See the module. Lives as long as its link."""
 
     may_join_again: ClassVar[bool] = False
     """Whether joining a room one is in gets its history once more, rather than an error."""
 
-    def __init__(self, link: AnyLink, lobby: Lobby, registry: Registry) -> None:
-        self._ways = link
+    def __init__(self, link: L, lobby: Lobby, registry: Registry) -> None:
+        self._link = link
         self._lobby = lobby
         self._registry = registry
         self._settings = lobby.settings
@@ -101,7 +104,7 @@ class Connection(ABC):
     @override
     def __repr__(self) -> str:
         who = self._identity.user if self._identity else "nobody"
-        return f"<{type(self).__name__} of {who} rooms={len(self._rooms)} {self._ways!r}>"
+        return f"<{type(self).__name__} of {who} rooms={len(self._rooms)} {self._link!r}>"
 
     # --- what rooms see: a member
 
@@ -125,14 +128,14 @@ class Connection(ABC):
         self._rooms.pop(room, None)
         self._rooms_changed()
 
-    def _rooms_changed(self) -> None:  # noqa: B027  # most wires need not know
-        """Know that the client has joined or left a room."""
+    def _rooms_changed(self) -> None:
+        """Know that the client has joined or left a room. Most wires need not."""
 
     # --- what the registry calls
 
     def token_expired(self) -> None:
         """End the connection: its token has expired."""
-        self._ways.close(
+        self._link.close(
             CloseCode.TOKEN_EXPIRED, "the token has expired: come back with a fresh one and resume"
         )
 
@@ -219,7 +222,7 @@ class Connection(ABC):
         if self._bucket.take():
             return True
         if self._bucket.broke:
-            self._ways.close(CloseCode.RATE_LIMITED, "too many requests: wait, come back and resume")
+            self._link.close(CloseCode.RATE_LIMITED, "too many requests: wait, come back and resume")
             return False
         slower = f"at most {self._settings.request_rate:g} requests a second; wait, then repeat"
         raise Unavailable(slower, ReplyCode.RATE_LIMITED)
@@ -345,7 +348,7 @@ class Connection(ABC):
 
     def _check_reading(self) -> None:
         """Refuse more history to a client that has not read what it got, so that it cannot fill the memory."""
-        if self._ways.behind:
+        if self._link.behind:
             raise Unavailable("read the history you have asked for first, then repeat", ReplyCode.OVERLOADED)
 
     def _read_page(self, request: GetHistory) -> None:
@@ -354,7 +357,7 @@ class Connection(ABC):
             raise Unavailable(f"at most {_PAGES} pages at a time; wait for one", ReplyCode.OVERLOADED)
         self._check_reading()
         self._pages += 1
-        self._ways.start_soon(self._page, request, before)
+        self._link.start_soon(self._page, request, before)
 
     async def _page(self, request: GetHistory, before: Position | None) -> None:
         try:
@@ -374,7 +377,7 @@ class Connection(ABC):
             now = trio.current_time()
             self._bad.append(now)
             if len(self._bad) == _BAD_REQUESTS and now - self._bad[0] <= _BAD_SECONDS:
-                self._ways.close(CloseCode.BAD_REQUESTS, "too many malformed requests: mend the client")
+                self._link.close(CloseCode.BAD_REQUESTS, "too many malformed requests: mend the client")
 
 
 def _without_places(error: TrioChatError) -> TrioChatError:

@@ -60,6 +60,12 @@ class Request(msgspec.Struct, frozen=True):
     peer: str
     secure: bool
 
+    @property
+    def bearer(self) -> str | None:
+        """The token of an ``Authorization: Bearer`` header (RFC 6750, section 2.1); None without one."""
+        header = self.headers.get(b"authorization", b"")
+        return header[7:].strip().decode("latin-1") if header[:7].lower() == b"bearer " else None
+
 
 class Refused(Exception):
     """A request is answered with an HTTP status instead of a WebSocket.

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from trio_chat.clients.frames import text_frame
 from trio_chat.clients.vocabulary import Ref, Request, check, check_ref
-from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
+from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, code_of
 from trio_chat.mail import (
     Accepted,
     Changed,
@@ -204,7 +204,7 @@ def page(ref: Ref, room: str, found: Page) -> bytes:
 
 def error(ref: Ref, room: str | None, failure: TrioChatError) -> bytes:
     """Encode a refusal or a failure."""
-    code = failure.code if isinstance(failure, (BadRequest, Unavailable)) else ReplyCode.UNAVAILABLE
+    code = code_of(failure)
     return text_frame(_encode(_Error(code, str(failure), code.temporary, ref, room)))
 
 

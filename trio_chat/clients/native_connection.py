@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HELLO_BYTES = 16_384
 
 
-class NativeConnection(Connection):
+class NativeConnection(Connection["Link"]):
     """See the module. Lives as long as its link."""
 
     def __init__(
@@ -41,12 +41,10 @@ class NativeConnection(Connection):
         patience: Patience,
     ) -> None:
         super().__init__(link, lobby, registry)
-        self._link = link
         self._authenticator = authenticator
         self._wait: Wait | None = None
-        header = link.request.headers.get(b"authorization", b"")
-        if header[:7].lower() == b"bearer ":
-            self._hello(Hello(token=header[7:].strip().decode("latin-1")))
+        if (token := link.request.bearer) is not None:
+            self._hello(Hello(token=token))
         else:
             self._wait = patience.begin(self._say_late)
 

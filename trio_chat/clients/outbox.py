@@ -30,7 +30,7 @@ _PIECES = 64
 
 # What was asked for does not count as waiting, however large it is; but while so many limits of it wait, nobody may
 # ask for more.
-_EXEMPT_LIMITS = 64
+EXEMPT_LIMITS = 64
 
 
 class Channel(Protocol):
@@ -176,7 +176,7 @@ class Outbox:
         """
         if self.sealed or not data:
             return
-        if exempt and self.statistics().exempt > self._limit * _EXEMPT_LIMITS:
+        if exempt and self.statistics().exempt > self._limit * EXEMPT_LIMITS:
             self._owner.outbox_full()
         elif self._queue is not None:
             self._wait(data, 0, droppable, exempt)

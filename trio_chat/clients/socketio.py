@@ -20,7 +20,7 @@ from typing_extensions import override
 from trio_chat.clients import packets
 from trio_chat.clients.engine.terms import Parcel, parcel
 from trio_chat.clients.offsets import NOWHERE, offset_of, place_of
-from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
+from trio_chat.errors import ReplyCode, TrioChatError, code_of
 from trio_chat.mail import (
     Accepted,
     Changed,
@@ -346,11 +346,6 @@ def refusal(ref: int | None, room: str | None, failure: TrioChatError, *, plain:
         detail["teamId"] = room
     pieces = [_encode(str(failure))] if plain else [_encode(str(failure)), _encode(detail)]
     return parcel([packets.event("room:error", *pieces)])
-
-
-def code_of(failure: TrioChatError) -> ReplyCode:
-    """Return the code of a failure; what has none is ours."""
-    return failure.code if isinstance(failure, (BadRequest, Unavailable)) else ReplyCode.UNAVAILABLE
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

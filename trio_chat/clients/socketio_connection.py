@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trio_chat.paging import Page
 
 
-class SocketIOConnection(Connection):
+class SocketIOConnection(Connection["EngineLink"]):
     """See the module.
 
     Args:
@@ -73,7 +73,6 @@ class SocketIOConnection(Connection):
         self._bucket = bucket
         self._wire = wire
         self.recovery = recovery
-        self._link = link
         self._recoveries = recoveries
         self._places: dict[str, bytes] = {}
         self._return: _Return | None = None

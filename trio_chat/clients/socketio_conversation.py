@@ -167,8 +167,7 @@ class SocketIOConversation:
         if insecure and token is None:
             raise BadRequest("auth.userId: expected the user's id, a string", ReplyCode.UNAUTHORIZED)
         if not isinstance(token, str):
-            header = self._link.request.headers.get(b"authorization", b"")
-            token = header[7:].strip().decode("latin-1") if header[:7].lower() == b"bearer " else ""
+            token = self._link.request.bearer or ""
         return authenticator.authenticate(token)
 
     def _begin(self, identity: Identity) -> None:

@@ -19,15 +19,13 @@ import trio
 from typing_extensions import override
 
 from trio_chat.clients.engineio import join
+from trio_chat.clients.outbox import EXEMPT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_FETCHED: Final = 16
 """python-engineio's client gives up on a body with more."""
-
-# As in an outbox: what was asked for does not count as waiting, but nobody may ask for the whole memory.
-_EXEMPT_LIMITS: Final = 64
 
 
 class Owner(Protocol):
@@ -98,7 +96,7 @@ class Polling:
             self._append(Waiting(packet, droppable, exempt))
         if self.waiting > self._limit:
             self._make_room()
-        if self.waiting > self._limit or self.exempt > self._limit * _EXEMPT_LIMITS:
+        if self.waiting > self._limit or self.exempt > self._limit * EXEMPT_LIMITS:
             self._owner.outbox_full()
         self._wake()
 
