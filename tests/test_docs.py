@@ -152,10 +152,10 @@ class Server:
 
     def connect(self, headers: Mapping[bytes, bytes] | None = None) -> Client:
         """Let somebody in who has not said hello, unless by header."""
-        link = RecordingLink(self._nursery, headers or {})
-        connection: Any = NativeConnection(
+        link: Any = RecordingLink(self._nursery, headers or {})
+        connection = NativeConnection(
             link, self.lobby, Authenticator(self.settings), self._registry, Patience(5)
-        )  # type: ignore[arg-type]
+        )
         self.clients.append(Client(link, connection))
         return self.clients[-1]
 

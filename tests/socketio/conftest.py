@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +21,9 @@ from .drivers import Driver, driving
 from .network import Network, network_to
 
 pytest.register_assert_rewrite("tests.socketio.client_contract")
+
+HERE = Path(__file__).parent
+INSTALL = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"]
 
 _numbers = itertools.count()
 
@@ -97,3 +103,17 @@ async def driver(command: list[str]) -> AsyncIterator[Driver]:
 def room() -> str:
     """A room that no other test is in."""
     return f"team-{next(_numbers)}/general"
+
+
+@pytest.fixture(scope="session")
+def node_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver, in a folder with the packages it needs."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed; with it, npm's socket.io-client is tested too")
+    assert shutil.which("npm") is not None, "node is there but npm is not, which installs socket.io-client"
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "driver.mjs"):
+        shutil.copy(HERE / name, folder)
+    done = subprocess.run(INSTALL, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return folder / "driver.mjs"

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from .test_node_client import node_driver  # noqa: F401 - a fixture, asked for by name
-
 if TYPE_CHECKING:
     from .conftest import Site
 

@@ -6,8 +6,6 @@ Nothing but Node and npm is needed: the package is installed once a session, out
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,23 +24,6 @@ if TYPE_CHECKING:
     from .conftest import Site
     from .drivers import Client, Driver
     from .network import Network
-
-HERE = Path(__file__).parent
-INSTALL = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"]
-
-
-@pytest.fixture(scope="session")
-def node_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The driver, in a folder with the packages it needs."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed; with it, npm's socket.io-client is tested too")
-    assert shutil.which("npm") is not None, "node is there but npm is not, which installs socket.io-client"
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "driver.mjs"):
-        shutil.copy(HERE / name, folder)
-    done = subprocess.run(INSTALL, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return folder / "driver.mjs"
 
 
 class TestNodeClient(ClientContract):
@@ -70,7 +51,7 @@ class TestNodeClient(ClientContract):
         name = Names("tc").note((await client.state())["pid"])
         socket = EmbeddedValkey(site.served.directory).socket
         with redis.Redis(unix_socket_path=str(socket)) as hot, patience(client, name):
-            while set(rooms) != set(json.loads(hot.get(name) or "{}").get("rooms", [])):  # noqa: ASYNC110
+            while set(rooms) != set(json.loads(hot.get(name) or "{}").get("rooms", [])):  # noqa: ASYNC110 - Redis tells nobody
                 await trio.sleep(0.01)
 
     @pytest.mark.parametrize("old", [numbers(10), []], ids=["said-much", "said-nothing"])
