@@ -157,3 +157,18 @@ async def test_who_is_cut_off_reaches_nothing(hot: MemoryHotStore, faults: Fault
     faults.mend()
 
     assert await opened(hot)
+
+
+async def test_cutting_off_ends_the_calls_that_wait(hot: MemoryHotStore, faults: Faults) -> None:
+    """A call of those who are gone must not have its effect when the store is mended for others."""
+    faults.plan(["late"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(opened, hot)
+        await trio.testing.wait_all_tasks_blocked()
+        faults.cut()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        faults.mend()
+
+    assert not hot.sessions()
+    assert hot.healthy

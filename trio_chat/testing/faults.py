@@ -74,6 +74,8 @@ class Faults:
         self._delays: dict[str | None, float] = {}
         self._thawed: trio.Event | None = None
         self._cut = False
+        self._waiting: set[trio.CancelScope] = set()
+        """Those of the calls that take time."""
         self._failed = 0
         store.interfere = self._interfere
 
@@ -134,8 +136,13 @@ class Faults:
         self.store.set_healthy(True)
 
     def cut(self) -> None:
-        """Cut off whoever uses the store now: no call of theirs has an effect any more. `mend` ends it."""
+        """Cut off whoever uses the store now: no call of theirs has an effect any more. `mend` ends it.
+
+        Calls that wait for their answer end now: those who made them are gone.
+        """
         self._cut = True
+        for waiting in self._waiting:
+            waiting.cancel()
 
     def mend(self) -> None:
         """Let calls through again after `cut`."""
@@ -166,11 +173,15 @@ class Faults:
 
     async def _take_time(self, seconds: float) -> None:
         with trio.move_on_after(self._timeout) as patience:
-            await trio.sleep(seconds)
-            if self._thawed is not None:
-                await self._thawed.wait()
+            self._waiting.add(patience)
+            try:
+                await trio.sleep(seconds)
+                if self._thawed is not None:
+                    await self._thawed.wait()
+            finally:
+                self._waiting.discard(patience)
         if patience.cancelled_caught or self._cut:
-            if self._thawed is not None:
+            if self._thawed is not None and not self._cut:
                 self.store.set_healthy(False)
             raise self._failure(Unavailable("the store did not answer in time"))
 
