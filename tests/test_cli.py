@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -21,7 +23,7 @@ from trio_chat.settings import Settings
 from trio_chat.stores.base import Append, Session
 from trio_chat.stores.redis import open_redis
 
-from .chat_client import connect
+from .chat_client import connect, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +91,9 @@ def test_the_first_help_says_how_to_begin(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert "Start with:   trio-chat serve" in said
-    assert all(f"\n    {command} " in said for command in ("serve", "check", "token", "sync", "tail"))
+    assert all(
+        f"\n    {command} " in said for command in ("serve", "check", "token", "sync", "tail", "bench")
+    )
 
 
 # token
@@ -238,6 +242,57 @@ def test_sync_needs_both_stores(
     assert main(["sync"]) == 1
     [complaint] = complaints(capsys)
     assert str(free_port) in complaint
+
+
+# bench
+
+
+@pytest.mark.parametrize("json", [[], ["--json", "-"]])
+async def test_bench_measures_a_running_server(nursery: trio.Nursery, stores: None, json: list[str]) -> None:
+    """A table on standard output, or one JSON object and nothing else there. A process of its own takes a second."""
+    settings = Settings.load({"port": "0", "auth_mode": "insecure"}, os.environ)
+    app: App = await nursery.start(serve, settings)
+    load = ["--rooms", "1", "--members", "2", "--messages", "3", "--url", app.url]
+
+    environment = {"DATA_DIR": str(settings.data_dir), "AUTH_MODE": "insecure"}
+    done = await trio.to_thread.run_sync(partial(run, "bench", *load, *json, environment=environment))
+
+    table = done.stderr if json else done.stdout
+    assert done.returncode == 0
+    assert "all arrived, once each, in order" in table
+    if json:
+        said = msgspec.json.decode(done.stdout)
+        assert (said["sent"], said["acked"], said["deliveries"], said["passed"]) == (3, {"redis": 3}, 6, True)
+
+
+def test_bench_writes_its_figures_where_it_can(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, free_port: int
+) -> None:
+    """That is found out before anything is measured; so is that there is no server. One line each, no table."""
+    url = f"ws://127.0.0.1:{free_port}"
+
+    assert main(["bench", "--json", str(tmp_path / "no" / "file")]) == 1
+    assert complaints(capsys) == [f"--json {tmp_path}/no/file: cannot be written (No such file or directory)"]
+    assert main(["bench", "--url", url]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"trio-chat: {url}: cannot be reached: ")
+    assert said.err.count("\n") == 1
+
+
+def test_the_help_of_bench_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """Examples, what is counted from when, what rate_limited means, and what the exit status says."""
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+
+    said = capsys.readouterr().out
+    for text in (
+        "trio-chat bench --rooms 1 --members 100",
+        "--window N",
+        "RATE_LIMITS=off",
+        "Exit status: 0 if",
+    ):
+        assert text in said
 
 
 # serve

@@ -1,4 +1,4 @@
-"""The command line: serve, check, token, sync, tail."""
+"""The command line: serve, check, token, sync, tail, bench."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import trio
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
+from trio_chat import bench
 from trio_chat.app import App, load_tls, open_app, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
@@ -55,6 +56,7 @@ examples:
 """,
     "sync": "Safe at any time and beside a running server: what is archived twice is there once.",
     "tail": "example:\n  trio-chat tail team-42/general",
+    "bench": bench.EPILOG,
 }
 
 
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--url", help="where the server is [ws://HOST:PORT/ws]")
     tail.add_argument("--token", help="a token; by default one is made, as `token` does")
     tail.add_argument("--user", default="tail", help="who to be [tail]")
+    bench.add_bench_arguments(command("bench", _bench, "measure a running server, and check every message"))
     for added in commands.choices.values():
         add_arguments(added)
     return parser
@@ -320,6 +323,11 @@ def _tail(arguments: argparse.Namespace, settings: Settings) -> int:
 
     trio.run(follow, arguments.url or url_of(settings, settings.port), hello, room)
     return 0
+
+
+def _bench(arguments: argparse.Namespace, settings: Settings) -> int:
+    _calm_collector()
+    return bench.bench(arguments, settings, url_of(settings, settings.port))
 
 
 def leaves(error: BaseException) -> list[BaseException]:
