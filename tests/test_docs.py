@@ -46,7 +46,7 @@ OPERATIONS = DOCS / "operations.md"
 EMBEDDING = DOCS / "embedding.md"
 DESIGN = DOCS / "design.md"
 SOCKETIO = DOCS / "socketio.md"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *DOCS.glob("*.md")])
 ROOM = "team-42/general"
 
 
@@ -194,6 +194,7 @@ async def converse(server: Server) -> None:
     await eve.say("room:join", room=ROOM, resume={"epoch": eve.first("room:joined")["epoch"], "seq": 3})
     await ada.say("message:edit", room=ROOM, id="nobody's", content="x", ref=8)
     await ada.say("nonsense")
+    await bob.say("token:refresh", token=make_token(server.settings, "bob", ["*"]), ref=9)
     await trio.sleep(server.settings.session_expiry_seconds + 1)
 
 

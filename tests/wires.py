@@ -546,6 +546,8 @@ class Native(Client):
                 self._hear("expired", room, epoch=said["epoch"])
             case "error":
                 self._hear("error", room, code=said["code"], temporary=said["temporary"])
+            case "room:left":
+                pass  # the error before it said why
             case _:
                 raise AssertionError(f"{self.user} heard {said}")
 
@@ -709,6 +711,8 @@ def _arguments(kind: str, fields: dict[str, Any]) -> list[Any]:
             return [named["id"]]
         case "heartbeat":
             return []
+        case "token:refresh":
+            return [named["token"]]
         case _:
             return [named["teamId"]]
 

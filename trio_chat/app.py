@@ -56,6 +56,7 @@ class App(msgspec.Struct, frozen=True):
     clients: ClientServer
     engine: EngineServer
     registry: Registry
+    authenticator: Authenticator
 
     @property
     def port(self) -> int:
@@ -71,6 +72,15 @@ class App(msgspec.Struct, frozen=True):
     def socket_io_url(self) -> str:
         """What Socket.IO clients are given; they find `SOCKET_IO_PATH` themselves."""
         return "http" + self.url.removeprefix("ws").removesuffix(PATH)
+
+    def revoke(self, user: str) -> int:
+        """Withdraw a user's access: end every connection, and accept no token that was made until now.
+
+        This process alone knows, until it ends: whoever makes the tokens must make no more of them. Returns how many
+        connections there were.
+        """
+        self.authenticator.revoke(user)
+        return self.registry.revoke(user)
 
 
 def url_of(settings: Settings, port: int) -> str:
@@ -129,7 +139,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                     name="clients",
                 )
                 try:
-                    yield App(settings, stores, lobby, clients, engine, registry)
+                    yield App(settings, stores, lobby, clients, engine, registry, authenticator)
                     await engine.aclose()
                     await clients.aclose()
                     with trio.move_on_after(_NOTING_SECONDS):

@@ -793,7 +793,11 @@ def test_a_token_we_make_is_accepted() -> None:
     token = make_token(settings, "u1", ["team-42/*"], ["moderator"], 0.5, clock=clock)
 
     assert Authenticator(settings, clock).authenticate(token) == Identity(
-        user="u1", rooms=("team-42/*",), roles=frozenset({"moderator"}), expires_at=NOW + 0.5
+        user="u1",
+        rooms=("team-42/*",),
+        roles=frozenset({"moderator"}),
+        expires_at=NOW + 0.5,
+        issued_at=NOW,
     )
 
 

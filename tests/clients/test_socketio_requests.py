@@ -21,6 +21,7 @@ from trio_chat.clients.vocabulary import (
     JoinRoom,
     LeaveRoom,
     Place,
+    RefreshToken,
     SendMessage,
     StartTyping,
     StopTyping,
@@ -79,6 +80,7 @@ EVENTS: list[tuple[str, tuple[Any, ...], Any]] = [
         GetHistory(room="r", before=Place(EPOCH, 3), limit=5),
     ),
     ("heartbeat", (), Heartbeat()),
+    ("token:refresh", ("t",), RefreshToken(token="t")),
 ]
 NAMES = sorted({name for name, _, _ in EVENTS})
 

@@ -18,6 +18,7 @@ from trio_chat.clients.vocabulary import (
     JoinRoom,
     LeaveRoom,
     Place,
+    RefreshToken,
     Request,
     SendMessage,
     StartTyping,
@@ -68,6 +69,7 @@ WORDS: list[tuple[dict[str, Any], Any]] = [
         GetHistory(room="r", before=Place(EPOCH, 1), limit=3),
     ),
     ({"type": "heartbeat"}, Heartbeat()),
+    ({"type": "token:refresh", "token": "t"}, RefreshToken(token="t")),
 ]
 
 

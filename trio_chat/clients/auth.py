@@ -6,7 +6,8 @@
    configured keys, by `kid`; whatever else its header says about keys and algorithms is never followed
    (RFC 8725, sections 3.1 and 3.2).
 3. Whoever is refused reads one text, whatever the reason. The reason is logged, the token never is.
-4. Here are decisions only: nothing waits, and nothing reads a file after the `Authenticator` is built.
+4. A user may be *revoked*: then only tokens made afterwards are accepted. This process alone knows, until it ends.
+5. Here are decisions only: nothing waits, and nothing reads a file after the `Authenticator` is built.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Authenticator:
         # Nothing but these is even known to the verifier.
         self._jws = jwt.PyJWS(algorithms=["HS256", "RS256", "EdDSA"])
         self._claims = msgspec.json.Decoder(_Claims)
+        self._revoked: dict[str, float] = {}
+        """When users were revoked last."""
         self._accepted = 0
         self._refused = 0
 
@@ -107,14 +110,18 @@ class Authenticator:
         """Return the counts so far."""
         return AuthStatistics(self._accepted, self._refused)
 
-    def authenticate(self, token: str) -> Identity:
+    def authenticate(self, token: str, user: str | None = None) -> Identity:
         """Return who the token says this is.
+
+        Args:
+            token: as the client sent it.
+            user: who it must be; None for anybody.
 
         Raises:
             BadRequest: with `UNAUTHORIZED` and one text for every reason.
         """
         try:
-            identity = self._verify(token)
+            identity = self._verify(token, user)
         except _Refused as reason:
             self._refused += 1
             log.info("a token was refused: %s", reason)
@@ -136,7 +143,21 @@ class Authenticator:
         self._accepted += 1
         return Identity(user=user, rooms=("*",), roles=TOKEN_ROLES - {"admin"})
 
-    def _verify(self, token: str) -> Identity:
+    def revoke(self, user: str) -> None:
+        """Accept no token of this user that was made up to now, or that does not say when it was made.
+
+        Tokens count whole seconds, so one that is made within this very second is not accepted either.
+        """
+        self._revoked[user] = self._clock()
+
+    def is_revoked(self, identity: Identity) -> bool:
+        """Whether this comes from a token that is not accepted any more. Who needed no token is never."""
+        since = self._revoked.get(identity.user)
+        if since is None or identity.expires_at is None:
+            return False
+        return identity.issued_at is None or identity.issued_at <= since
+
+    def _verify(self, token: str, user: str | None) -> Identity:
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise _Refused("it is too long or not ASCII")
         claims = self._signed_claims(token)
@@ -146,12 +167,18 @@ class Authenticator:
             check_user(claims.sub)
         except BadRequest:
             raise _Refused("sub is no user id") from None
-        return Identity(
+        identity = Identity(
             user=claims.sub,
             rooms=tuple(claims.rooms),
             roles=TOKEN_ROLES.intersection(claims.roles),
             expires_at=claims.exp,
+            issued_at=None if claims.iat is UNSET else claims.iat,
         )
+        if user not in {None, identity.user}:
+            raise _Refused("it is another user's")
+        if self.is_revoked(identity):
+            raise _Refused("it was revoked")
+        return identity
 
     def _signed_claims(self, token: str) -> _Claims:
         try:

@@ -30,6 +30,7 @@ from trio_chat.clients.vocabulary import (
     LeaveRoom,
     Order,
     Ref,
+    RefreshToken,
     RoomRequest,
     SendMessage,
     StartTyping,
@@ -44,7 +45,7 @@ from trio_chat.message import check_content, check_metadata, check_role
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trio_chat.clients.auth import Identity
+    from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
     from trio_chat.mail import Wire
@@ -87,9 +88,10 @@ class Connection(ABC, Generic[L]):
     may_join_again: ClassVar[bool] = False
     """Whether joining a room one is in gets its history once more, rather than an error."""
 
-    def __init__(self, link: L, lobby: Lobby, registry: Registry) -> None:
+    def __init__(self, link: L, lobby: Lobby, authenticator: Authenticator, registry: Registry) -> None:
         self._link = link
         self._lobby = lobby
+        self._authenticator = authenticator
         self._registry = registry
         self._settings = lobby.settings
         self._identity: Identity | None = None
@@ -139,6 +141,10 @@ class Connection(ABC, Generic[L]):
             CloseCode.TOKEN_EXPIRED, "the token has expired: come back with a fresh one and resume"
         )
 
+    def token_revoked(self) -> None:
+        """End the connection: its user was revoked."""
+        self._link.close(CloseCode.UNAUTHORIZED, "access was withdrawn: tokens made until now are void")
+
     # --- what a wire says
 
     @abstractmethod
@@ -160,6 +166,9 @@ class Connection(ABC, Generic[L]):
     def _say_heartbeat(self, ref: Ref) -> None: ...
 
     @abstractmethod
+    def _say_refreshed(self, ref: Ref, identity: Identity) -> None: ...
+
+    @abstractmethod
     def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None: ...
 
     # --- coming and going
@@ -169,6 +178,9 @@ class Connection(ABC, Generic[L]):
         if not self._registry.enter(identity.user, self, identity.expires_at):
             return False
         self._identity = identity
+        if self._authenticator.is_revoked(identity):
+            # Between showing the token and entering, somebody may have waited for a store.
+            self.token_revoked()
         return True
 
     def _depart(self, *, activity: bool) -> None:
@@ -194,6 +206,21 @@ class Connection(ABC, Generic[L]):
             "pingIntervalSeconds": settings.ping_interval_seconds,
         }
 
+    # --- going on with another token
+
+    def _refresh(self, request: RefreshToken, user: str) -> None:
+        """Become what a new token says. It must be the same user's; rooms it does not open are left."""
+        identity = self._authenticator.authenticate(request.token, user)
+        self._identity = identity
+        self._registry.renew(user, self, identity.expires_at)
+        self._say_refreshed(request.ref, identity)
+        for room in [room for room in self._rooms if not identity.may_join(room)]:
+            text = "room: the new token does not open it, so this connection has left it"
+            self._say_refused(None, room, BadRequest(text, ReplyCode.FORBIDDEN))
+            self._rooms.pop(room, None)
+            self._leave(room, activity=False)
+        self._rooms_changed()
+
     # --- requests
 
     def _take(self, request: Order, identity: Identity) -> None:
@@ -208,6 +235,8 @@ class Connection(ABC, Generic[L]):
                 self._say_heartbeat(request.ref)
             case JoinRoom():
                 self._join(request, identity)
+            case RefreshToken():
+                self._refresh(request, identity.user)
             case _:
                 if request.room not in self._rooms:
                     raise BadRequest("room: join it first", ReplyCode.NOT_JOINED)

@@ -21,12 +21,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         rooms: patterns of the rooms they may join.
         roles: of `TOKEN_ROLES`. None implies another.
         expires_at: Unix seconds at which this ends; None in insecure mode.
+        issued_at: Unix seconds at which the token was made; None if it does not say.
     """
 
     user: str
     rooms: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     expires_at: float | None = None
+    issued_at: float | None = None
 
     def may_join(self, room: str) -> bool:
         """Whether some pattern matches the room id, which the caller has checked to be one."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Request)
+_BRIEF = 200
 _NESTED = f"nested at most {MAX_DEPTH} levels"
 _MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
 
@@ -54,12 +55,19 @@ def decode(text: bytes) -> Request:
     try:
         request: Request = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise BadRequest(f"expected one of the requests of the protocol as a JSON object: {error}") from None
+        raise BadRequest(
+            f"expected one of the requests of the protocol as a JSON object: {_brief(str(error))}"
+        ) from None
     except (RecursionError, UnicodeDecodeError):
         raise BadRequest(f"expected a JSON object in UTF-8, {_NESTED}") from None
     if _doubled(text):
         raise BadRequest("the same field is given twice; give each once")
     return check(request)
+
+
+def _brief(text: str) -> str:
+    """Return the beginning and the end of a text that quotes what the client said, of whatever size that was."""
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF // 2]} ... {text[-_BRIEF // 2 :]}"
 
 
 class _Ref(msgspec.Struct):
@@ -180,6 +188,11 @@ def ack(ref: Ref, room: str, accepted: Accepted) -> bytes:
 def done(ref: Ref, room: str) -> bytes:
     """Encode the answer to what is no event, `typing:start` for example."""
     return text_frame(_encode({"type": "ack", "ref": ref, "room": room}))
+
+
+def refreshed(ref: Ref, expires_at: float | None) -> bytes:
+    """Encode the answer to `token:refresh`."""
+    return text_frame(_encode({"type": "token:refreshed", "ref": ref, "exp": expires_at}))
 
 
 def left(ref: Ref, room: str) -> bytes:

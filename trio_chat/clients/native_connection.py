@@ -13,7 +13,7 @@ from typing_extensions import override
 from trio_chat.clients import native
 from trio_chat.clients.connection import Connection
 from trio_chat.clients.native import NATIVE, NativeVoice, NativeWire
-from trio_chat.clients.vocabulary import Heartbeat, Hello, Ref, Request
+from trio_chat.clients.vocabulary import Hello, Ref, Request, room_of
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class NativeConnection(Connection["Link"]):
         registry: Registry,
         patience: Patience,
     ) -> None:
-        super().__init__(link, lobby, registry)
-        self._authenticator = authenticator
+        super().__init__(link, lobby, authenticator, registry)
         self._wait: Wait | None = None
         if (token := link.request.bearer) is not None:
             self._hello(Hello(token=token))
@@ -73,8 +72,7 @@ class NativeConnection(Connection["Link"]):
         try:
             self._hear_request(request)
         except (BadRequest, Unavailable) as error:
-            room = None if isinstance(request, (Hello, Heartbeat)) else request.room
-            self._refuse(request.ref, room, error)
+            self._refuse(request.ref, room_of(request), error)
 
     def on_closed(self) -> None:
         """Leave every room."""
@@ -147,6 +145,10 @@ class NativeConnection(Connection["Link"]):
     @override
     def _say_heartbeat(self, ref: Ref) -> None:
         self._link.offer(native.heartbeat(ref))
+
+    @override
+    def _say_refreshed(self, ref: Ref, identity: Identity) -> None:
+        self._link.offer(native.refreshed(ref, identity.expires_at))
 
     @override
     def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None:

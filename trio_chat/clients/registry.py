@@ -22,6 +22,10 @@ class Guest(Protocol):
         """End the connection: its token has expired. Never waits."""
         ...
 
+    def token_revoked(self) -> None:
+        """End the connection: its user was revoked. Never waits."""
+        ...
+
 
 class RegistryStatistics(msgspec.Struct, frozen=True):
     """Counts of one registry."""
@@ -59,6 +63,19 @@ class Registry:
             return False
         guests[guest] = expires_at
         return True
+
+    def renew(self, user: str, guest: Guest, expires_at: float | None) -> None:
+        """Note that a connection goes on with another token."""
+        guests = self._guests.get(user, {})
+        if guest in guests:
+            guests[guest] = expires_at
+
+    def revoke(self, user: str) -> int:
+        """End every connection of a user. Returns how many there were."""
+        guests = list(self._guests.get(user, {}))
+        for guest in guests:
+            guest.token_revoked()
+        return len(guests)
 
     def leave(self, user: str, guest: Guest) -> None:
         """Forget a connection."""

@@ -18,14 +18,14 @@ from trio_chat.clients.connection import Connection
 from trio_chat.clients.offsets import LEFT, NOWHERE, join_places, place_of
 from trio_chat.clients.socketio import PLAIN, RoomParcel, SocketIOVoice, SocketIOWire
 from trio_chat.clients.socketio_requests import UnknownEvent, read
-from trio_chat.clients.vocabulary import Heartbeat
+from trio_chat.clients.vocabulary import room_of
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
 from trio_chat.mail import Join, Joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.clients.auth import Identity
+    from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.bucket import Bucket
     from trio_chat.clients.engine.session import EngineLink
     from trio_chat.clients.engine.terms import Parcel
@@ -49,6 +49,7 @@ class SocketIOConnection(Connection["EngineLink"]):
         registry: who is connected.
         recoveries: where the client's rooms are noted.
         recovery: the client's.
+        authenticator: judges further tokens.
         bucket: its session's, which a client that connects over and over does not fill by that.
         wire: `SOCKET_IO`, or `PLAIN` if the client cannot come back.
 
@@ -66,10 +67,11 @@ class SocketIOConnection(Connection["EngineLink"]):
         recoveries: Recoveries,
         recovery: Recovery,
         *,
+        authenticator: Authenticator,
         bucket: Bucket,
         wire: SocketIOWire,
     ) -> None:
-        super().__init__(link, lobby, registry)
+        super().__init__(link, lobby, authenticator, registry)
         self._bucket = bucket
         self._wire = wire
         self.recovery = recovery
@@ -129,7 +131,7 @@ class SocketIOConnection(Connection["EngineLink"]):
         try:
             if self._identity is not None and self._afford():
                 request = read(event, self._find_room)
-                room = None if isinstance(request, Heartbeat) else request.room
+                room = room_of(request)
                 self._take(request, self._identity)
         except UnknownEvent as error:
             # None of our business, and no mistake; but whoever waits for an answer gets one.
@@ -278,6 +280,10 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def _say_heartbeat(self, ref: Ref) -> None:
         self._link.offer(socketio.heartbeat(_number(ref)))
+
+    @override
+    def _say_refreshed(self, ref: Ref, identity: Identity) -> None:
+        self._say_done(ref, "")
 
     @override
     def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None:

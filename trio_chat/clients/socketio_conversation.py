@@ -220,6 +220,7 @@ class SocketIOConversation:
             hall.registry,
             hall.recoveries,
             recovery,
+            authenticator=hall.authenticator,
             bucket=self._bucket,
             wire=self._wire,
         )

@@ -19,6 +19,7 @@ from trio_chat.clients.vocabulary import (
     LeaveRoom,
     Order,
     Place,
+    RefreshToken,
     SendMessage,
     StartTyping,
     StopTyping,
@@ -133,4 +134,7 @@ _READERS: Final[Mapping[str, Callable[[packets.Event, Finder], Order]]] = {
     "presence:heartbeat": lambda event, _: TouchPresence(ref=event.ack, room=_room(event)),
     "history:get": _get,
     "heartbeat": lambda event, _: Heartbeat(ref=event.ack),
+    "token:refresh": lambda event, _: RefreshToken(
+        ref=event.ack, token=_argument(event, 0, str, "the new token")
+    ),
 }

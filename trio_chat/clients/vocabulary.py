@@ -123,6 +123,12 @@ class Heartbeat(_Request, frozen=True, tag="heartbeat"):
     """Ask for a heartbeat in return. No activity."""
 
 
+class RefreshToken(_Request, frozen=True, tag="token:refresh"):
+    """Go on with a new token of the same user. No activity."""
+
+    token: str
+
+
 RoomRequest: TypeAlias = (
     LeaveRoom
     | SendMessage
@@ -134,7 +140,7 @@ RoomRequest: TypeAlias = (
     | TouchPresence
     | GetHistory
 )
-Order: TypeAlias = JoinRoom | RoomRequest | Heartbeat
+Order: TypeAlias = JoinRoom | RoomRequest | Heartbeat | RefreshToken
 Request: TypeAlias = Hello | Order
 REQUESTS: tuple[type, ...] = get_args(Request)
 
@@ -149,7 +155,7 @@ def check(request: _R) -> _R:
         BadRequest: with the field that is wrong.
     """
     check_ref(request.ref)
-    if isinstance(request, (Hello, Heartbeat)):
+    if isinstance(request, (Hello, Heartbeat, RefreshToken)):
         return request
     check_room(request.room)
     match request:
@@ -162,6 +168,11 @@ def check(request: _R) -> _R:
         case _:
             pass
     return request
+
+
+def room_of(request: Request) -> str | None:
+    """Return the room a request is about; None if it is about none."""
+    return None if isinstance(request, (Hello, Heartbeat, RefreshToken)) else request.room
 
 
 def check_ref(ref: Ref) -> Ref:
