@@ -319,8 +319,8 @@ class Room:
         self._told = (self.ledger.history.epoch, self.ledger.history.top)
         turn.release()
         self._turn = None
-        if self._resting and (wake_at := self._wake_at()) < self._alarm.deadline:
-            self._alarm.deadline = wake_at
+        if self._resting and (self.audience.restless or self.ledger.degraded):
+            self._alarm.deadline = min(self._wake_at(), self._alarm.deadline)
         if self.ledger.history.unsynced >= self._settings.sync_after_events:
             self._archiver.kick(self.ledger.session)
 
