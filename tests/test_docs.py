@@ -91,7 +91,7 @@ class RecordingLink:
         self.behind = False
         self._nursery = nursery
 
-    def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
+    def offer(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
         """Take whole unmasked text frames apart (RFC 6455, section 5.2)."""
         while frames and self.code is None:
             assert frames[0] == 0x81

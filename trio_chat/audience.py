@@ -153,6 +153,11 @@ class Audience:
             self.tell([presence], droppable=True, besides=presence.user)
 
     @property
+    def restless(self) -> bool:
+        """Whether something is due, or will be."""
+        return bool(self._typing or self._news)
+
+    @property
     def due(self) -> float:
         """When `tell_due` has something to do, on Trio's clock; infinity if never."""
         if self._news:

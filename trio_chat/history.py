@@ -175,19 +175,18 @@ class History:
 
     def entries(self, above: int) -> tuple[Event, ...]:
         """Return every event held here whose seq is above `above`, left over ones too, in order."""
-        left = [event for seq, event in self._left.items() if seq > above]
-        if not left:
-            return tuple(self._above(self._log, above))
-        left.extend(self._above(self._log, above))
-        left.sort(key=lambda event: event.seq)
-        return tuple(left)
+        entries = self._above(self._log, above)
+        if self._left:
+            entries += [event for seq, event in self._left.items() if seq > above]
+            entries.sort(key=lambda event: event.seq)
+        return tuple(entries)
 
     @staticmethod
     def _above(log: dict[int, Event], seq: int) -> list[Event]:
         # From the end, so that asking for the last few of a thousand costs only those few.
         found: list[Event] = []
-        for event in reversed(log.values()):
-            if event.seq <= seq:
+        for own, event in reversed(log.items()):
+            if own <= seq:
                 break
             found.append(event)
         found.reverse()
@@ -290,29 +289,29 @@ class History:
         return message
 
     def _apply(self, event: Event) -> Change:
-        message = event.message
-        self.top = event.seq
+        message, seq = event.message, event.seq
+        self.top = seq
         match event:
             case Posted():
-                self._ids[message.id] = message.seq
-                self._window[message.seq] = event
+                self._ids[message.id] = seq
+                self._window[seq] = event
             case Edited():
                 self._supersede(message.seq)
                 self._window[message.seq] = event
             case Deleted():
                 self._supersede(message.seq)
                 del self._window[message.seq], self._ids[message.id]
-                self._tombstones[event.seq] = message.id
+                self._tombstones[seq] = message.id
             case _:
                 assert_never(event)
-        self._log[event.seq] = event
+        self._log[seq] = event
         if len(self._window) > self.limit:
             self._push_out()
         if len(self._tombstones) > self.limit:
-            seq = next(iter(self._tombstones))
-            del self._tombstones[seq]
-            self._leave(self._log.pop(seq))
-        return Change(message.id, event.seq, event)
+            oldest = next(iter(self._tombstones))
+            del self._tombstones[oldest]
+            self._leave(self._log.pop(oldest))
+        return Change(message.id, seq, event)
 
     def _supersede(self, message_seq: int) -> None:
         old = self._window[message_seq].seq
@@ -347,6 +346,8 @@ class History:
 
     def take_superseded(self) -> tuple[int, ...]:
         """Return the seqs superseded since the last call: a store need not keep their entries."""
+        if not self._superseded:
+            return ()
         taken, self._superseded = tuple(self._superseded), []
         return taken
 
@@ -359,7 +360,9 @@ class History:
     def forget(self, written: int, keep: int) -> None:
         """Let go of left over events beyond the newest `keep` that a hot store has, those up to `written`."""
         excess = len(self._left) - keep
-        for seq in sorted(self._left)[: max(0, excess)]:
+        if excess <= 0:
+            return
+        for seq in sorted(self._left)[:excess]:
             if seq <= written:
                 del self._left[seq]
                 self._forgotten = max(self._forgotten, seq)

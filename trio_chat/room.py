@@ -117,6 +117,8 @@ class Room:
         self._resting = False
         self._alarm = trio.CancelScope()
         """Wakes the task from its rest."""
+        self._alarmless = False
+        """Whether it went to rest while a turn was on its way: then the alarm is still to be set."""
         self._failure: Exception | None = None
         """What went wrong while the task rested."""
         self._told = (self.ledger.history.epoch, 0)
@@ -157,7 +159,7 @@ class Room:
         self._mailbox.append(mail)
         if self._resting and self._turn is None and self._single and not self.ledger.doubtful:
             self._begin_turn_at_once()
-        else:
+        elif self._bell:
             self._bell.unpark()
 
     def finish(self) -> None:
@@ -212,7 +214,7 @@ class Room:
         ):
             await trio.lowlevel.checkpoint()
             return
-        self._resting = True
+        self._resting, self._alarmless = True, self._on_its_way
         try:
             with trio.move_on_at(self._wake_at()) as self._alarm:
                 await self._bell.park()
@@ -319,8 +321,9 @@ class Room:
         self._told = (self.ledger.history.epoch, self.ledger.history.top)
         turn.release()
         self._turn = None
-        if self._resting and (wake_at := self._wake_at()) < self._alarm.deadline:
-            self._alarm.deadline = wake_at
+        if self._resting and (self._alarmless or self.audience.restless or self.ledger.degraded):
+            self._alarm.deadline = min(self._wake_at(), self._alarm.deadline)
+            self._alarmless = False
         if self.ledger.history.unsynced >= self._settings.sync_after_events:
             self._archiver.kick(self.ledger.session)
 

@@ -174,7 +174,8 @@ class Turn:
 
     def release(self) -> None:
         """Let everything out. If that fails, what is left can still be abandoned."""
-        self.tell_changes()
+        if self._changed:
+            self.tell_changes()
         while self._results:
             mail, result = self._results[0]
             if isinstance(result, Change):
@@ -186,7 +187,8 @@ class Turn:
             self._results.popleft()
         for hearing, besides in self._passing:
             self._mention(hearing, besides)
-        self.audience.tell_due(self._clock)
+        if self.audience.restless:
+            self.audience.tell_due(self._clock)
 
     def _mention(self, hearing: Hearing, besides: str | None) -> None:
         if not isinstance(hearing, Presence):

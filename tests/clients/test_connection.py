@@ -50,7 +50,7 @@ class FakeLink:
         """How many tasks the connection has."""
         return len(self._tasks)
 
-    def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
+    def offer(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
         if self.closed is None:
             for text in _texts(frames):

@@ -62,7 +62,7 @@ class FakeLink:
     def __repr__(self) -> str:
         return "<FakeLink>"
 
-    def offer(self, parcel: Parcel, *, droppable: bool = False, exempt: bool = False) -> None:
+    def offer(self, parcel: Parcel, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
         assert b"".join(map(text_frame, parcel.packets)) == parcel.frames
         if self.closed is None:

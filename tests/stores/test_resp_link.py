@@ -363,8 +363,8 @@ async def test_statistics_count(bench: Bench, autojump_clock: MockClock, calls: 
     assert repr(bench.link) == "<Link late waiting=1 unsent=0>"
 
 
-async def test_a_lone_call_is_sent_at_once_and_others_together(nursery: trio.Nursery) -> None:
-    """A real socket has the first command before the caller goes on; what comes while it is unanswered is gathered."""
+async def test_few_calls_are_sent_at_once_and_others_together(nursery: trio.Nursery) -> None:
+    """A real socket has the first commands before the caller goes on; what comes while four are unanswered is gathered."""
     ours, theirs = trio.socket.socketpair()
     link = Link(trio.SocketStream(ours), Limits(), lambda: None)
     nursery.start_soon(link.run)
@@ -372,20 +372,21 @@ async def test_a_lone_call_is_sent_at_once_and_others_together(nursery: trio.Nur
     await trio.testing.wait_all_tasks_blocked()
     answers: list[object] = []
 
-    link.post(PACKED, 1, answers.append)
+    for _ in range(4):
+        link.post(PACKED, 1, answers.append)
+        assert link.unsent == 0
     first = await server.receive_some(1000)
-    assert link.unsent == 0
     link.post(PACKED, 1, answers.append)
     link.post(PACKED, 1, answers.append)
     assert link.unsent == 2 * len(PACKED)
     with trio.fail_after(5):
         assert await server.receive_some(1000) == PACKED * 2
-        await server.send_all(b"+a\r\n+b\r\n+c\r\n")
-        while len(answers) < 3:
+        await server.send_all(b"".join(b"+%d\r\n" % number for number in range(6)))
+        while len(answers) < 6:
             await trio.testing.wait_all_tasks_blocked()
 
-    assert first == PACKED
-    assert answers == [[b"a"], [b"b"], [b"c"]]
+    assert first == PACKED * 4
+    assert answers == [[b"%d" % number] for number in range(6)]
     nursery.cancel_scope.cancel()
     await server.aclose()
 

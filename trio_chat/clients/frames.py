@@ -122,7 +122,8 @@ def read_header(data: bytes, at: int) -> Header | int:
         return _LEAST
     first, second = data[at], data[at + 1]
     length = second & ~_MASKED
-    _judge(first, second, length)
+    if first != TEXT or second < _MASKED:
+        _judge(first, second, length)
     size = 6 if length < _SHORT else 8 if length == _SHORT else 14
     if available < size:
         return size
@@ -240,7 +241,8 @@ class Scanner:
                 self.frames += 1
                 at = stop
             elif self.fast and header.first == TEXT:
-                self._check_size(header.length)
+                if header.length > self._limit:
+                    self._check_size(header.length)
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 texts.append(_utf8(unmask(data[payload:stop], data[payload - 4 : payload])))

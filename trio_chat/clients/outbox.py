@@ -166,7 +166,7 @@ class Outbox:
         total = sum(len(piece.data) for piece in self._queue or ()) - self._offset
         return OutboxStatistics(self.sent, self._waiting, total - self._waiting, self._dropped)
 
-    def offer(self, data: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
+    def offer(self, data: bytes, droppable: bool = False, exempt: bool = False) -> None:
         """Send now or later, or never if the outbox is sealed. Never waits and never raises for the peer's sake.
 
         Args:
@@ -178,23 +178,21 @@ class Outbox:
             return
         if exempt and self.statistics().exempt > self._limit * EXEMPT_LIMITS:
             self._owner.outbox_full()
-        elif self._queue is not None:
-            self._wait(data, 0, droppable, exempt)
-        else:
-            self._send(data, droppable, exempt)
-
-    def _send(self, data: bytes, droppable: bool, exempt: bool) -> None:
-        """Send now what the channel takes at once; nothing else waits."""
-        try:
-            sent = self._send_now(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.lose()
             return
-        self.sent += sent
-        if sent < len(data):
-            self._wait(data, sent, droppable, exempt)
+        sent = 0
+        if self._queue is None:
+            # Nothing waits: send what the channel takes at once. It is here and no call, for nearly every piece ends so.
+            try:
+                sent = self._send_now(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.lose()
+                return
+            self.sent += sent
+            if sent == len(data):
+                return
+        self._wait(data, sent, droppable, exempt)
 
     def _wait(self, data: bytes, sent: int, droppable: bool, exempt: bool) -> None:
         """Keep what could not be sent, of which `sent` bytes are out."""
@@ -212,11 +210,10 @@ class Outbox:
 
     def seal(self, last: bytes = b"") -> None:
         """Accept nothing more after `last`, which is sent behind everything that waits."""
-        if last and not self.sealed:
-            if self._queue is not None:
-                self._wait(last, 0, droppable=False, exempt=True)
-            else:
-                self._send(last, droppable=False, exempt=True)
+        if self._queue is None:
+            self.offer(last, exempt=True)
+        elif last and not self.sealed:
+            self._wait(last, 0, droppable=False, exempt=True)
         self.sealed = True
 
     def clear(self) -> None:

@@ -110,7 +110,8 @@ def decode(data: bytes) -> Packet:
     head = _HEAD.match(data)
     if head is None:
         raise BadRequest(_no_packet(data))
-    namespace, ack, payload = _namespace(head[2]), _number(head[3]), data[head.end() :]
+    namespace = MAIN if head[2] is None else _namespace(head[2])
+    ack, payload = _number(head[3]) if head[3] else None, data[head.end() :]
     match head[1]:
         case b"2":
             return _event(namespace, ack, payload)
@@ -132,9 +133,7 @@ def _no_packet(data: bytes) -> str:
     return "unknown Socket.IO packet type; expected a digit from 0 to 4"
 
 
-def _namespace(text: bytes | None) -> str:
-    if text is None:
-        return MAIN
+def _namespace(text: bytes) -> str:
     if len(text) > MAX_NAMESPACE or _CONTROL.search(text):
         raise BadRequest(f"namespace: expected at most {MAX_NAMESPACE} bytes without control characters")
     try:
@@ -143,9 +142,7 @@ def _namespace(text: bytes | None) -> str:
         raise BadRequest("namespace: expected UTF-8") from None
 
 
-def _number(digits: bytes) -> int | None:
-    if not digits:
-        return None
+def _number(digits: bytes) -> int:
     # The length first: reading a million digits takes its time.
     if len(digits) > len(str(MAX_INTEGER)) or int(digits) > MAX_INTEGER:
         raise BadRequest(f"ack id: expected an integer of at most {MAX_INTEGER}")

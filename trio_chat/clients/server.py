@@ -2,7 +2,7 @@
 
 1. `serve_clients` runs until it is cancelled, which cuts everything, or until `ClientServer.aclose` has ended it in
    good order: no new clients, a Close frame to each, a bounded wait, then the cut.
-2. Every connection is one task (and trio-websocket's reader while it talks). Whatever `Exception` comes out of it
+2. Every connection is one task, which rests while one `Poller` reads for all. Whatever `Exception` comes out of it
    is logged in `ClientServer._contain`, without its message, and ends that connection only.
 3. One ticking task looks after the time limits of all connections, so that an idle one costs no task for that.
 4. Running out of descriptors or memory pauses the accepting; it never ends it.
@@ -28,6 +28,7 @@ from trio_chat.clients.handshake import (
     split_target,
     wants_websocket,
 )
+from trio_chat.clients.poller import Poller
 from trio_chat.clients.transport import (
     Channel,
     Conversation,
@@ -98,19 +99,22 @@ async def serve_clients(
         admit: looks at each proper handshake before it is answered; raises `Refused` to turn it away.
         task_status: told the server once it accepts.
     """
-    async with trio.open_nursery() as connections:
-        server = ClientServer(
-            connections,
-            listeners,
-            routes,
-            limits=limits or ServerLimits(),
-            http=http,
-            http_paths=http_paths,
-            admit=admit,
-        )
-        connections.start_soon(server.accept_clients)
-        connections.start_soon(server.tick)
-        task_status.started(server)
+    with closing(Poller()) as poller:
+        async with trio.open_nursery() as connections:
+            server = ClientServer(
+                connections,
+                poller,
+                listeners,
+                routes,
+                limits=limits or ServerLimits(),
+                http=http,
+                http_paths=http_paths,
+                admit=admit,
+            )
+            connections.start_soon(poller.run, name="poller")
+            connections.start_soon(server.accept_clients)
+            connections.start_soon(server.tick)
+            task_status.started(server)
 
 
 class ClientServer:
@@ -119,6 +123,7 @@ class ClientServer:
     def __init__(
         self,
         connections: trio.Nursery,
+        poller: Poller,
         listeners: Sequence[Listener],
         routes: Mapping[str, Route],
         *,
@@ -129,6 +134,7 @@ class ClientServer:
     ) -> None:
         """Make a server; its tasks live in the nursery `connections`. See `serve_clients`."""
         self._connections = connections
+        self._poller = poller
         self._listeners = listeners
         self._routes = routes
         self._limits = limits
@@ -230,10 +236,15 @@ class ClientServer:
     async def _contain(self, stream: trio.SocketStream | Secure) -> None:
         """Serve one connection. The one place where its failure ends."""
         try:
-            with closing(_channel(stream)) as channel:
+            with closing(self._channel(stream)) as channel:
                 await self._serve(channel)
         except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this connection only
             self._fail(failure)
+
+    def _channel(self, stream: trio.SocketStream | Secure) -> Channel:
+        if isinstance(stream, trio.SocketStream):
+            return PlainChannel(stream, self._poller)
+        return SecureChannel(stream)
 
     def _fail(self, failure: BaseException) -> None:
         self._failed += 1
@@ -334,10 +345,6 @@ class ClientServer:
             unread = _UNREAD
             while unread > 0 and (data := await channel.receive()):
                 unread -= len(data)
-
-
-def _channel(stream: trio.SocketStream | Secure) -> Channel:
-    return PlainChannel(stream) if isinstance(stream, trio.SocketStream) else SecureChannel(stream)
 
 
 def _tick_of(limits: ServerLimits) -> float:

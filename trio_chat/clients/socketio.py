@@ -66,6 +66,8 @@ class RoomParcel(msgspec.Struct, frozen=True, gc=False):
 
 def _ready(events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
     """Give each event its end: the place behind those in other rooms, if there are any."""
+    if not others:
+        return parcel([_ended(event, place) for event, place in events])
     return parcel([_ended(event, offset_of(others, place)) for event, place in events])
 
 
@@ -81,6 +83,10 @@ def _ended(event: bytes, offset: bytes) -> bytes:
 def _begun(name: str, *pieces: bytes) -> bytes:
     """Encode an event up to where its offset goes."""
     return packets.event(name, *pieces)[:-1]
+
+
+_NEW: Final = _begun("message:new", b"")
+"""Encoded once: it is what rooms say most."""
 
 
 # --- what rooms say
@@ -185,7 +191,7 @@ class SocketIOVoice(Voice):
                 assert_never(event)
 
     def _new(self, message: Message) -> bytes:
-        return _begun("message:new", _encode(_known(self._room, message)))
+        return _NEW + _encode(_known(self._room, message))
 
     def _update(self, message: Message) -> bytes:
         changed = {

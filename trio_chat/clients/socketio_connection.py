@@ -94,7 +94,7 @@ class SocketIOConnection(Connection["EngineLink"]):
             places = self._places
             places[parcel.room] = parcel.place
             if len(places) == 1 or self._wire is PLAIN:
-                self._link.offer(parcel.shared, droppable=droppable)
+                self._link.offer(parcel.shared, droppable)
             else:
                 self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
 

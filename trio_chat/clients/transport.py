@@ -34,6 +34,8 @@ from trio_chat.errors import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from trio_chat.clients.poller import Poller
+
 logger = logging.getLogger(__name__)
 
 Secure: TypeAlias = "trio.SSLStream[trio.SocketStream]"
@@ -89,13 +91,14 @@ class Conversation(Protocol):
 class PlainChannel:
     """A plain socket. It takes bytes without waiting, so that most frames need no task to go out."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_poller", "_socket")
 
     secure = False
     batch = 262_144
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, poller: Poller) -> None:
         """Take the socket out of a stream, which is of no use afterwards. TCP_NODELAY is on: the stream did that."""
+        self._poller = poller
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
 
@@ -130,6 +133,10 @@ class PlainChannel:
                 continue  # woken up for nothing
             except (OSError, trio.ClosedResourceError):
                 return b""
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Call `take` with what comes until it returns False; with b"" if nothing will come. Cancelling is safe."""
+        await self._poller.pour(self._socket, take)
 
     def half_close(self) -> None:
         """Tell the peer that nothing more will come."""
@@ -186,6 +193,14 @@ class SecureChannel:
             return bytes(await self._stream.receive_some(_RECEIVE))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Call `take` with what comes until it returns False; with b"" if nothing will come.
+
+        Cancelling is safe after the handshake.
+        """
+        while take(data := await self.receive()) and data:
+            pass
 
     def half_close(self) -> None:
         """Do nothing: TLS has no half of a connection to close."""
@@ -325,12 +340,15 @@ class Link:
         request: how the client asked for the connection.
         channel: the socket or TLS stream. The link does not close it.
         scanner: where the client is in its frames.
+        offer: sends ready-made frames (see `frames.text_frame`), now or as soon as the client takes them; the outbox's
+            own. If too much waits, droppable frames are thrown away, and if that is not enough the connection ends with
+            `CloseCode.TOO_SLOW`; exempt ones, a history the client has asked for, do not count.
         code: what the connection was closed with by us; None if it was not, or not by us.
     """
 
     __slots__ = (
-        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_outbox", "_over", "_pinged", "_progress",
-        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "request", "scanner",
+        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pinged", "_progress",
+        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "offer", "request", "scanner",
     )  # fmt: skip
 
     def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
@@ -341,6 +359,7 @@ class Link:
         self.code: int | None = None
         self._limits = limits
         self._outbox = Outbox(channel, self, limits.outbox_bytes)
+        self.offer = self._outbox.offer
         self._conversation: Conversation | None = None
         self._pumps = pumps
         self._talk = trio.CancelScope()
@@ -351,6 +370,8 @@ class Link:
         """Whether the conversation hears nothing any more."""
         self._deadline = math.inf
         """When the goodbye must be finished."""
+        self._others = b""
+        """What was read for trio-websocket."""
         self._messages = 0
         self._reads = 0
         self._pinged = False
@@ -378,19 +399,6 @@ class Link:
     def behind(self) -> bool:
         """Whether the client has yet to read much of the histories it has asked for."""
         return self._outbox.waiting and self._outbox.statistics().exempt > self._limits.outbox_bytes
-
-    def offer(self, frames: bytes, *, droppable: bool = False, exempt: bool = False) -> None:
-        """Send ready-made frames, now or as soon as the client takes them. Does nothing once `closing`.
-
-        If too much waits, droppable frames are thrown away, and if that is not enough the connection ends with
-        `CloseCode.TOO_SLOW`.
-
-        Args:
-            frames: one or more whole server frames (see `frames.text_frame`).
-            droppable: the client can do without.
-            exempt: does not count as waiting: a history the client has asked for.
-        """
-        self._outbox.offer(frames, droppable=droppable, exempt=exempt)
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to end the connection: send what was offered, then a Close frame. The first code wins.
@@ -540,14 +548,15 @@ class Link:
         Returns:
             b"" when no more frames will be read: the peer has gone, or has broken the protocol.
         """
-        while not self.scanner.done:
-            data = await self.channel.receive()
-            if not data:
-                break
-            others = self.scan(data)
-            if others:
-                return others
-        return b""
+        if not self.scanner.done:
+            await self.channel.pour(self._take)
+        others, self._others = self._others, b""
+        return others
+
+    def _take(self, data: bytes) -> bool:
+        """Scan what has come; return whether to go on."""
+        self._others = self.scan(data)
+        return not self._others and not self.scanner.done
 
     async def _take_slow_lane(self, transport: Transport) -> None:
         """Let trio-websocket have everything but plain texts, until the end."""

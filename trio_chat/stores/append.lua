@@ -15,7 +15,36 @@ local ids_at = superseded_at + superseded
 local carried_at = ids_at + ids
 local receipts_at = carried_at + 2 * carried
 
--- 1. What is there? A current session without meta is none.
+-- 1. The short way: nearly every append goes on with a dirty session, by events alone. They come before anything
+--    else that changes; if the log does not take them, the long way finds out why.
+local function go_on()
+  if events == 0 or #ARGV >= superseded_at or redis.call('GET', NOW) ~= EPOCH then
+    return false
+  end
+  local was = redis.call('HMGET', META, 'top', 'synced', 'first')
+  local synced = whole(was[2])
+  if was[1] ~= ARGV[4] or not synced or synced >= expect then
+    return false
+  end
+  local time = digits(now_ms())
+  remember_dirty(MEMBER, time)
+  for i = events_at, superseded_at - 1, 2 do
+    if type(redis.pcall('XADD', LOG, ARGV[i] .. '-0', 'e', ARGV[i + 1])) == 'table' then
+      return false
+    end
+  end
+  redis.call('HSET', META, 'top', ARGV[5], 'first', ARGV[6], 'floor', ARGV[7], 'token', ARGV[8],
+    'incarnation', ARGV[9], 'active', time)
+  if was[3] ~= ARGV[6] then
+    trim(first, synced)
+  end
+  return true
+end
+if go_on() then
+  return false
+end
+
+-- 2. What is there? A current session without meta is none.
 local current = redis.call('GET', NOW)
 local there = current and read_meta(base .. ':meta:' .. current)
 if not there then
@@ -23,7 +52,7 @@ if not there then
 end
 local opening = current ~= EPOCH
 
--- 2. Is it what the writer expects? One that opens may find its own session, ended and not yet archived.
+-- 3. Is it what the writer expects? One that opens may find its own session, ended and not yet archived.
 local before = there
 if opening then
   if expect ~= 0 or (current and current > EPOCH) then
@@ -37,7 +66,7 @@ elseif there.top ~= expect then
   return {current, digits(there.top), there.token}
 end
 
--- 3. Can all of it be written?
+-- 4. Can all of it be written?
 local logged = redis.call('XLEN', LOG)
 if ids > 0 then
   redis.call('LLEN', IDS)
@@ -49,7 +78,7 @@ local pending = redis.call('HLEN', PENDING)
 local was_clean = before and before.top <= before.synced and pending == 0
 local leaves_dirty = opening and current and is_dirty(there, base .. ':pending:' .. current)
 
--- 4. The session becomes current, and dirty before anything else.
+-- 5. The session becomes current, and dirty before anything else.
 local synced = before and before.synced or 0
 local time = digits(now_ms())
 local dirty = top > synced or pending > 0 or #ARGV >= receipts_at
@@ -72,7 +101,7 @@ if opening and current then
   end
 end
 
--- 5. The slow way into a log that holds what was not expected: an ended session opened again, or something a
+-- 6. The slow way into a log that holds what was not expected: an ended session opened again, or something a
 --    stranger wrote. What belongs there stays, unless an event comes anew; the rest is set aside.
 local function merge()
   local upto = opening and top or expect
@@ -102,7 +131,7 @@ local function merge()
   end
 end
 
--- 6. The events.
+-- 7. The events.
 if opening and logged > 0 then
   merge()
 else
@@ -124,7 +153,7 @@ for i = superseded_at, ids_at - 1 do
 end
 trim(first, synced)
 
--- 7. What belongs to the session beside its log.
+-- 8. What belongs to the session beside its log.
 local remembered = 0
 for i = ids_at, carried_at - 1 do
   remembered = redis.call('RPUSH', IDS, ARGV[i])
@@ -139,7 +168,7 @@ for i = receipts_at, #ARGV, 2 do
   redis.call('HSET', PENDING, ARGV[i], ARGV[i + 1])
 end
 
--- 8. A dirty session never expires; a clean one does, from now on.
+-- 9. A dirty session never expires; a clean one does, from now on.
 if not dirty then
   expire_in(ARGV[11])
 elseif opening or was_clean then

@@ -197,11 +197,13 @@ class RedisHotStore:
     def _arguments(self, write: Append) -> list[Argument]:
         arguments: list[Argument] = [
             *(write.expect, write.top, write.first, write.floor, write.token),
-            *(self.incarnation, write.remember, self._lifetime),
+            *(self._incarnation(), write.remember, self._lifetime),
             *(len(write.events), len(write.superseded), len(write.keys), len(write.carried)),
         ]
         for event in write.events:
             arguments += (event.seq, encode(event))
+        if not (write.superseded or write.keys or write.carried or write.receipts):
+            return arguments
         arguments += write.superseded
         arguments += [f"{seq} {name}" for name, seq in write.keys]
         arguments += _pairs(write.carried)

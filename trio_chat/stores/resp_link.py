@@ -2,8 +2,8 @@
 
 1. The server answers in the order in which it was asked. So a call is a place in `_waiting`, and every reply
    belongs to the place at its head. Nothing else decides whose a reply is.
-2. A caller appends its bytes to one buffer, synchronously; the writer sends what has gathered, whole. When nobody
-   else waits for an answer, a plain socket gets the bytes at once: waking the writer would take longer than sending.
+2. A caller appends its bytes to one buffer, synchronously; the writer sends what has gathered, whole. When few
+   others wait for an answer, a plain socket gets the bytes at once: waking the writer would take longer than sending.
 3. A cancelled or late call gives up its place's answer, never the place: the reply will come and is thrown away.
 4. A late call makes the link *late*: the server is there but does not answer. The calls after it fail at once
    until a patient call, which waits as long as it takes, is answered; replies being in order, nothing is
@@ -34,6 +34,7 @@ CLOSED: Final = "the connection to Redis was closed"
 """Why a link was lost if nothing went wrong."""
 
 _CHUNK: Final = 64 * 1024
+_FEW: Final = 4
 # A sweep this much later than planned means that this process, not the server, was stopped.
 _HICCUP: Final = 0.1
 
@@ -124,6 +125,7 @@ class Link:
         self.lost: str | None = None
         self._stream = stream
         self._socket = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
+        """The descriptor of a plain socket, which needs none of a stream's care; -1 if it is none."""
         self._limits = limits
         self._trouble = trouble
         self._waiting: deque[_Call] = deque()
@@ -185,9 +187,9 @@ class Link:
 
     def _begin(self, packed: bytes, call: _Call) -> None:
         self._admit(len(packed), call.patient)
-        alone = not self._waiting
+        few = len(self._waiting) < _FEW
         self._waiting.append(call)
-        if alone and not self.unsent:
+        if few and not self.unsent:
             packed = packed[self._send_now(packed) :]
         if packed and not self._unsent:
             self._writer.unpark()
@@ -197,9 +199,10 @@ class Link:
         """Send what a plain socket takes at once, and return how much that was. What goes wrong the writer finds."""
         if self._socket < 0:
             return 0
-        with suppress(OSError):
+        try:
             return os.write(self._socket, packed)
-        return 0
+        except OSError:
+            return 0
 
     def _admit(self, size: int, patient: bool) -> None:
         if self.lost is not None:
@@ -240,7 +243,7 @@ class Link:
         await trio.lowlevel.checkpoint()
         try:
             await part()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.lose("the connection to Redis broke")
         except ProtocolError:
             self.lose("the server does not speak the Redis protocol")
@@ -256,10 +259,19 @@ class Link:
 
     async def _read(self) -> None:
         replies = Replies()
-        while data := await self._stream.receive_some(_CHUNK):
+        while data := await self._receive():
             for reply in replies.feed(data):
                 self._settle(reply)
         self.lose("Redis closed the connection")
+
+    async def _receive(self) -> bytes | bytearray:
+        """Return what has come; b"" at the end. Cancelling is safe."""
+        if self._socket < 0:
+            return await self._stream.receive_some(_CHUNK)
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            with suppress(BlockingIOError):  # woken up for nothing
+                return os.read(self._socket, _CHUNK)
 
     def _settle(self, reply: object) -> None:
         if not self._waiting:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from trio_chat.stores.resp_wire import Argument, ReplyError, pack
+from trio_chat.stores.resp_wire import Argument, ReplyError, pack_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,8 @@ class PackedCall:
 
 
 def _without_count(arguments: Sequence[Argument]) -> bytes:
-    return pack([arguments]).partition(b"\r\n")[2]
+    packed = pack_one(tuple(arguments))
+    return packed[packed.index(b"\n") + 1 :]
 
 
 class Script:

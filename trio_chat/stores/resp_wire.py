@@ -29,12 +29,13 @@ ProtocolError = hiredis.ProtocolError
 
 _MORE: Final = object()
 # The annotations of hiredis speak of a tuple of exactly one item and say nothing of what comes back.
-_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+pack_one = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+"""Returns the bytes of one command."""
 
 
 def pack(commands: Iterable[Sequence[Argument]]) -> bytes:
     """Return the bytes of some commands, one behind the other."""
-    return b"".join([_pack(tuple(command)) for command in commands])
+    return b"".join([pack_one(tuple(command)) for command in commands])
 
 
 class Replies:

@@ -32,6 +32,9 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
 
 def parcel(messages: Sequence[bytes]) -> Parcel:
     """Wrap the payloads of Engine.IO messages. They are UTF-8, and U+001E is in none of them."""
+    if len(messages) == 1:
+        packet = MESSAGE + messages[0]
+        return Parcel(text_frame(packet), (packet,))
     packets = tuple([MESSAGE + message for message in messages])
     return Parcel(b"".join(map(text_frame, packets)), packets)
 
