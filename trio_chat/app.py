@@ -135,6 +135,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                         http=engine.http,
                         http_paths=engine.routes,
                         admit=engine.admit,
+                        gathering=lobby.gathering,
                     ),
                     name="clients",
                 )

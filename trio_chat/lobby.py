@@ -25,6 +25,7 @@ from trio_chat.mail import Leave, Look, View
 from trio_chat.message import check_room
 from trio_chat.paging import read_page
 from trio_chat.room import Room
+from trio_chat.gathering import Gathering
 from trio_chat.seat import Seat, ask, ignore
 from trio_chat.settings import Settings
 from trio_chat.syncer import Syncer
@@ -69,6 +70,8 @@ class Lobby:
         self.now = now
         self.syncer = Syncer(hot, archive, settings, _Live(self))
         self.rooms: dict[str, Room] = {}
+        self.gathering = Gathering()
+        """For whoever brings mail of many in one go: each room then takes its part as one turn."""
         self._nursery: trio.Nursery | None = None
         self._crashes = 0
 
@@ -141,6 +144,7 @@ class Lobby:
             settings=self.settings,
             now=self.now,
             forget=self._forget,
+            gathering=self.gathering,
         )
         self._nursery.start_soon(self._supervise, room, name=f"room {name}")
         return room

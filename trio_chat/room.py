@@ -3,9 +3,9 @@
 1. Mail is put into the mailbox synchronously and never waits; a full mailbox refuses.
 2. A turn takes all waiting mail. It is decided, written by the ledger, and only then let out. While a write is on its
    way new mail waits and becomes the next turn.
-   While all is well no task is woken for a turn: mail that comes one by one is decided where it arrives, submitted to
-   the store, and let out where the store answers. The room's task rests meanwhile; it begins the turns of busy rooms,
-   writes what cannot be submitted, and raises what went wrong, where its supervisor sees it.
+   While all is well no task is woken for a turn: it is decided where its mail arrives, when everything
+   that came in one go has, submitted to the store, and let out where the store answers. There the next one begins. The room's task rests
+   meanwhile; it writes what cannot be submitted, and raises what went wrong, where its supervisor sees it.
 3. A join sees everything decided before it and hears everything decided after it: a turn ends before the first
    change behind a join.
 4. The deadlines, the session's and those of people who type, enclose only the wait for mail. Any mail that is activity
@@ -31,6 +31,7 @@ from trio_chat.audience import Audience
 from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
 from trio_chat.ledger import Ledger
 from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
+from trio_chat.gathering import Gathering
 from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Room:
         settings: expiry, window, limits.
         now: the wall clock.
         forget: called once, when the room retires or is closed, in the same step.
+        gathering: where turns are put off while more mail may come in the same go.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Room:
         settings: Settings,
         now: Callable[[], datetime],
         forget: Callable[[Room], None],
+        gathering: Gathering | None = None,
     ) -> None:
         self.name = name
         self.retired = False
@@ -104,6 +107,7 @@ class Room:
         self._settings = settings
         self._now = now
         self._forget = forget
+        self._gathering = gathering or Gathering()
         self._mailbox: deque[Mail] = deque()
         self._bell = trio.lowlevel.ParkingLot()
         self._active = trio.current_time()
@@ -112,8 +116,6 @@ class Room:
         self._turn: Turn | None = None
         self._on_its_way = False
         """Whether the turn's events were submitted, and the store has not said what became of them."""
-        self._single = True
-        """Whether the last turn had one mail only: then the next one need not wait for company."""
         self._resting = False
         self._alarm = trio.CancelScope()
         """Wakes the task from its rest."""
@@ -157,10 +159,10 @@ class Room:
         if not isinstance(mail, Leave) or mail.activity:
             self._active = trio.current_time()
         self._mailbox.append(mail)
-        if self._resting and self._turn is None and self._single and not self.ledger.doubtful:
+        if self._turn is not None or len(self._mailbox) > 1:
+            return  # whoever is at it, or was told of the first one, will find it
+        if not self._gathering.put_off(self._begin_turn_at_once):
             self._begin_turn_at_once()
-        elif self._bell:
-            self._bell.unpark()
 
     def finish(self) -> None:
         """Let the actor end when it has answered the mail it has. The room does not retire: its session goes on."""
@@ -269,7 +271,6 @@ class Room:
             backlog_limit=self._settings.backlog_limit,
         )
         self._turn = turn
-        self._single = len(turn.undecided) == 1
         turn.decide()
         if not self.ledger.owes:
             self._let_out(turn)
@@ -277,7 +278,12 @@ class Room:
             self._on_its_way = self.ledger.submit(partial(self._written, turn))
 
     def _begin_turn_at_once(self) -> None:
-        """Take a turn on behalf of the task, which rests, and wake it if it is needed after all."""
+        """Take a turn on behalf of the task if it rests, and wake it if it is needed after all."""
+        if self._turn is not None or not self._mailbox:
+            return
+        if not self._resting or self.ledger.doubtful or self._finishing:
+            self._bell.unpark()
+            return
         try:
             self._begin_turn()
         except Exception as failure:  # noqa: BLE001 - the task raises it, where its supervisor sees it
@@ -295,8 +301,10 @@ class Room:
                 self._let_out(turn)
         except Exception as failure:  # noqa: BLE001 - the task raises it, where its supervisor sees it
             self._failure = failure
-        if self._failure is not None or self._finishing or self.ledger.doubtful or not self._is_quiet:
+        if self._failure is not None or self._finishing or self.ledger.doubtful or self._turn is not None:
             self._bell.unpark()
+        else:
+            self._begin_turn_at_once()
 
     def _take(self) -> list[Mail]:
         taken: list[Mail] = []

@@ -15,6 +15,8 @@ import outcome
 import trio
 from typing_extensions import override
 
+from trio_chat.gathering import Gathering
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -46,10 +48,15 @@ class _Pouring:
 
 
 class Poller:
-    """See the module. Lives until it is closed, which the connections must not outlive."""
+    """See the module. Lives until it is closed, which the connections must not outlive.
 
-    def __init__(self) -> None:
+    Args:
+        gathering: lasts while the sockets that have something are read.
+    """
+
+    def __init__(self, gathering: Gathering | None = None) -> None:
         self._epoll = select.epoll()
+        self._gathering = gathering or Gathering()
         self._pourings: dict[int, _Pouring] = {}
 
     @override
@@ -68,10 +75,14 @@ class Poller:
 
     def _pour_all(self) -> None:
         # Not in the loop above, whose variables would keep the last connection in memory after its end.
-        for descriptor, _ in self._epoll.poll(0):
-            pouring = self._pourings.get(descriptor)
-            if pouring is not None and pouring.task is not None:
-                _pour(pouring)
+        self._gathering.begin()
+        try:
+            for descriptor, _ in self._epoll.poll(0):
+                pouring = self._pourings.get(descriptor)
+                if pouring is not None and pouring.task is not None:
+                    _pour(pouring)
+        finally:
+            self._gathering.end()
 
     async def pour(self, sock: socket.socket, take: Callable[[bytes], bool]) -> None:
         """Call `take` with what comes, until it returns False; with b"" if nothing will come, for whatever reason.

@@ -40,6 +40,7 @@ from trio_chat.clients.transport import (
     describe,
 )
 from trio_chat.errors import CloseCode
+from trio_chat.gathering import Gathering
 
 __all__ = ["ClientServer", "ServerLimits", "ServerStatistics", "serve_clients"]
 
@@ -82,6 +83,7 @@ async def serve_clients(
     http: HttpApp | None = None,
     http_paths: Container[str] = (),
     admit: Admit | None = None,
+    gathering: Gathering | None = None,
     task_status: trio.TaskStatus[ClientServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve WebSocket clients until cancelled, or until `ClientServer.aclose` was called.
@@ -97,9 +99,10 @@ async def serve_clients(
             closed. Without it they get a 404.
         http_paths: those among `routes` where requests that ask for no WebSocket go to `http`, too.
         admit: looks at each proper handshake before it is answered; raises `Refused` to turn it away.
+        gathering: lasts while clients that have said something are read, all in one go.
         task_status: told the server once it accepts.
     """
-    with closing(Poller()) as poller:
+    with closing(Poller(gathering)) as poller:
         async with trio.open_nursery() as connections:
             server = ClientServer(
                 connections,
