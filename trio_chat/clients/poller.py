@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RECEIVE: Final = 16384
 """How many bytes are read at once."""
 
+_MOST: Final = 32
+"""How many sockets are read in one go: while the store works on what they said, the next ones are read."""
+
 
 class _Pouring:
     """A socket that is read, who takes what comes, and the task that waits for the end of it."""
@@ -77,7 +80,7 @@ class Poller:
         # Not in the loop above, whose variables would keep the last connection in memory after its end.
         self._gathering.begin()
         try:
-            for descriptor, _ in self._epoll.poll(0):
+            for descriptor, _ in self._epoll.poll(0, _MOST):
                 pouring = self._pourings.get(descriptor)
                 if pouring is not None and pouring.task is not None:
                     _pour(pouring)

@@ -3,7 +3,8 @@
 1. The server answers in the order in which it was asked. So a call is a place in `_waiting`, and every reply
    belongs to the place at its head. Nothing else decides whose a reply is.
 2. A caller appends its bytes to one buffer, synchronously; the writer sends what has gathered, whole. When few
-   others wait for an answer, a plain socket gets the bytes at once: waking the writer would take longer than sending.
+   others wait for an answer, or much has gathered, a plain socket gets the bytes at once: waking the writer would take
+   longer than sending.
 3. A cancelled or late call gives up its place's answer, never the place: the reply will come and is thrown away.
 4. A late call makes the link *late*: the server is there but does not answer. The calls after it fail at once
    until a patient call, which waits as long as it takes, is answered; replies being in order, nothing is
@@ -35,6 +36,7 @@ CLOSED: Final = "the connection to Redis was closed"
 
 _CHUNK: Final = 64 * 1024
 _FEW: Final = 4
+_MUCH: Final = 8 * 1024
 # A sweep this much later than planned means that this process, not the server, was stopped.
 _HICCUP: Final = 0.1
 
@@ -194,8 +196,11 @@ class Link:
         if packed and not self._unsent:
             self._writer.unpark()
         self._unsent += packed
+        if len(self._unsent) > _MUCH and not self._sending:
+            # The server has something to do while we go on.
+            del self._unsent[: self._send_now(self._unsent)]
 
-    def _send_now(self, packed: bytes) -> int:
+    def _send_now(self, packed: bytes | bytearray) -> int:
         """Send what a plain socket takes at once, and return how much that was. What goes wrong the writer finds."""
         if self._socket < 0:
             return 0
@@ -250,7 +255,7 @@ class Link:
 
     async def _write(self) -> None:
         while True:
-            if not self._unsent:
+            while not self._unsent:
                 await self._writer.park()
             gathered, self._unsent = self._unsent, bytearray()
             self._sending = len(gathered)
