@@ -13,6 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_chat.errors import BadRequest, ReplyCode, RoomRetired, Unavailable
+from trio_chat.gathering import Gathering
 from trio_chat.history import History
 from trio_chat.mail import (
     Accepted,
@@ -109,6 +110,7 @@ class Scene:
         self.archiver = AnArchiver()
         self.settings = settings
         self.nursery = nursery
+        self.gathering = Gathering()
         self.forgotten: list[Room] = []
         self.room = self.another()
         self.ended: list[Room] = []
@@ -123,6 +125,7 @@ class Scene:
             settings=self.settings,
             now=now,
             forget=self.forgotten.append,
+            gathering=self.gathering,
         )
 
     async def run(self, room: Room) -> None:
@@ -212,6 +215,22 @@ async def test_new_mail_becomes_one_next_turn() -> None:
         assert [answers[0].seq for answers in [first, *waiting] if isinstance(answers[0], Accepted)] == [
             *range(1, 52)
         ]
+
+
+async def test_mail_that_is_gathered_becomes_one_turn() -> None:
+    """It is decided when all of it is there, and before anybody waits."""
+    async with open_scene() as scene:
+        scene.post()
+        await wait_all_tasks_blocked()
+        scene.gathering.begin()
+        answers = [scene.post(f"text {n}") for n in range(3)]
+        assert scene.room.statistics().waiting == 3
+        scene.gathering.end()
+        assert scene.room.statistics().waiting == 0
+        await wait_all_tasks_blocked()
+
+    assert scene.hot.appends == 2
+    assert all(isinstance(answer, Accepted) for [answer] in answers)
 
 
 async def test_long_texts_are_several_turns() -> None:

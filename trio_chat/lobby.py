@@ -20,12 +20,12 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import Unavailable
+from trio_chat.gathering import Gathering
 from trio_chat.ledger import Overtaken
 from trio_chat.mail import Leave, Look, View
 from trio_chat.message import check_room
 from trio_chat.paging import read_page
 from trio_chat.room import Room
-from trio_chat.gathering import Gathering
 from trio_chat.seat import Seat, ask, ignore
 from trio_chat.settings import Settings
 from trio_chat.syncer import Syncer

@@ -29,9 +29,9 @@ from typing_extensions import override
 
 from trio_chat.audience import Audience
 from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
+from trio_chat.gathering import Gathering
 from trio_chat.ledger import Ledger
 from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
-from trio_chat.gathering import Gathering
 from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import trio
@@ -40,7 +40,9 @@ from trio_chat.clients.transport import (
     describe,
 )
 from trio_chat.errors import CloseCode
-from trio_chat.gathering import Gathering
+
+if TYPE_CHECKING:
+    from trio_chat.gathering import Gathering
 
 __all__ = ["ClientServer", "ServerLimits", "ServerStatistics", "serve_clients"]
 
