@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_chat import testing as do
@@ -62,6 +62,17 @@ def test_s1_e3_over_crashes(script: Script) -> None:
     check(play([*script, do.Mend()]))
 
 
+# What an edit supersedes that nobody was told of is archived from the hot store, not left out.
+@example(
+    [
+        do.Post("ann", "a1"),
+        do.Post("ann", "a2"),
+        do.Trouble("hot", ("well", "refuse", "late")),
+        do.Post("ann", "a3"),
+        do.Together((do.Post("ann", "a4"), do.Edit("ann", "a5"))),
+        do.Restart(0.0),
+    ]
+)
 @given(scripts(*TALK, PAUSES, restarts(), troubles(), outages=BOTH))
 def test_s1_e3_over_restarts(script: Script) -> None:
     """S1, E3: a process that stops, also one that is cancelled, loses nothing but what it says."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 
+from trio_chat import testing as do
 from trio_chat.testing import (
     Record,
     Script,
@@ -38,6 +39,20 @@ def check(record: Record) -> None:
     check_keys(record)
 
 
+# A session that expired while the store was away is over, though the store still holds it.
+@example(
+    [
+        do.Down("hot"),
+        do.Join("ann"),
+        do.Post("ann", "a1"),
+        do.Post("ann", "a2"),
+        do.Sleep(0.5),
+        do.Up("hot"),
+        do.Down("hot"),
+        do.Sleep(59.5),
+        do.Up("hot"),
+    ]
+)
 @given(scripts(*TALK, pauses(), outages=("hot", "archive")))
 def test_w1_to_w6(script: Script) -> None:
     """W1-W6: with stores that come and go, all that clients are shown is what the model shows, in one order."""

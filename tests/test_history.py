@@ -894,6 +894,7 @@ def test_superseded_seqs_are_told_once() -> None:
     edit(history, "m1", "again")
     delete(history, "m2")
 
+    assert history.superseded == [1, 3, 2]
     assert history.take_superseded() == (1, 3, 2)
     assert history.take_superseded() == ()
 

@@ -26,7 +26,7 @@ from trio_chat.errors import BadRequest, ReplyCode
 from trio_chat.message import Deleted, Edited, Event, Message, Posted, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 # Clients' ids are remembered for this many windows: a retry may come late into a busy room.
@@ -343,6 +343,11 @@ class History:
     def knows(self, message_id: str) -> bool:
         """Whether a message is in the window, or was deleted from it not long ago."""
         return message_id in self._ids or message_id in self._tombstones.values()
+
+    @property
+    def superseded(self) -> Sequence[int]:
+        """The seqs that `take_superseded` would return."""
+        return self._superseded
 
     def take_superseded(self) -> tuple[int, ...]:
         """Return the seqs superseded since the last call: a store need not keep their entries."""

@@ -79,6 +79,8 @@ class Ledger:
         """Those of them that the hot store does not have, nor perhaps the archive."""
         self._asked = False
         """Whether the archive has told who had read how far."""
+        self._left = ""
+        """The newest session that was left behind. It is over here, though the store may still hold it for current."""
         self._hot = hot
         self._archive = archive
         self._settings = settings
@@ -115,7 +117,8 @@ class Ledger:
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
                 await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
                 self._learn(stored.receipts)
-                self._begin(stored.epoch)
+                self._left = max(stored.epoch, self._left)
+                self._begin(self._left)
             elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
             self.degraded = False
@@ -150,6 +153,9 @@ class Ledger:
         return stored.epoch == self.history.epoch and stored.top < self.written
 
     def _unfit(self, stored: Stored) -> str | None:
+        if stored.epoch <= self._left:
+            # The store was away, or took it for active, when it was to end there. Members know that it is over.
+            return "was left behind"
         if not stored.trusted:
             return "is not continued: the store was restarted meanwhile and may have lost its newest events"
         if stored.idle >= self._settings.session_expiry_seconds:
@@ -177,6 +183,7 @@ class Ledger:
 
     def begin_anew(self) -> None:
         """Leave the session behind and begin the next one, in one step. Read marks stay."""
+        self._left = self.history.epoch
         self._begin(self.history.epoch)
 
     @property
@@ -357,10 +364,15 @@ class Ledger:
     def unsynced(self, released: int) -> Batch | None:
         """Return what the archive lacks, from memory, up to `released`: for when the hot store cannot be read.
 
+        It ends before an event that one not released yet has superseded: of that one only the hot store knows.
+
         None if there is nothing. Events are left out if some are in the hot store alone; read marks that it has, too.
         """
         history = self.history
         upto = max(released, history.synced) if history.complete else history.synced
+        if history.top > upto:
+            superseded = (*self._superseded, *history.superseded)
+            upto = min([upto, *(seq - 1 for seq in superseded if seq > history.synced)])
         if upto == history.synced and not (self._marked and history.top):
             return None
         events = tuple(event for event in history.entries(history.synced) if event.seq <= upto)

@@ -77,7 +77,7 @@ async def test_a_room_that_the_new_token_does_not_open_is_left(
 
 
 async def test_it_is_said_in_words_which_room_and_why(place: Place) -> None:
-    """Native clients get the answer, then for each room an error that names it, and that they have left."""
+    """Native clients get the answer, then for each room an error that names it, and later that they have left it."""
     ada = await place.member("native", "ada", "one", "two", "three")
     heard: list[dict[str, Any]] = []
     ada._learn = ada._follow = lambda kind, room, said: heard.append(said)
@@ -87,8 +87,8 @@ async def test_it_is_said_in_words_which_room_and_why(place: Place) -> None:
     assert [(said["type"], said.get("room")) for said in heard] == [
         ("token:refreshed", None),
         ("error", "one"),
-        ("room:left", "one"),
         ("error", "three"),
+        ("room:left", "one"),
         ("room:left", "three"),
     ]
     assert heard[1]["message"] == "room: the new token does not open it, so this connection has left it"

@@ -6,7 +6,8 @@
 --   2. A room whose current session has no name or no meta has no current session.
 --   3. A log without meta is set aside.
 --   4. Numbers of meta that are not readable are replaced by ones that lose nothing: everything counts as not
---      archived, the window as reaching back to the first entry. Nobody trusts such a session's tail.
+--      archived, the window as reaching back to the first entry. Nobody trusts such a session's tail, nor takes a
+--      top that was guessed for the work of the last write.
 --
 -- Returns the names of the keys that were touched.
 
@@ -48,6 +49,9 @@ local top, synced, floor, first, active = whole(fields[1]), whole(fields[2]), wh
   whole(fields[5])
 if top and synced and floor and first and active and synced <= top then
   return touched
+end
+if not top then
+  redis.call('HSET', META, 'token', '')
 end
 local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
 top = top or last and whole(string.match(last[1], '^%d+')) or 0
