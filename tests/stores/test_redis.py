@@ -525,6 +525,19 @@ async def test_writer_of_a_session_with_a_broken_number_goes_on(hot: RedisHotSto
     await written(hot, posts(6, 6))
 
 
+async def test_guessed_top_is_nobodys_own_write(hot: RedisHotStore, keys: Keys) -> None:
+    """A stranger's entry may be taken for the newest; the writer must not believe that it was its own that arrived."""
+    await written(hot, posts(1, 5))
+    keys.console("XADD", keys["log"], "*", "e", "{}")
+    keys.console("HSET", keys["meta"], "top", "many")
+
+    conflict = await hot.append(posts(6, 6))
+
+    assert conflict is not None
+    assert conflict.top > 6
+    assert conflict.token == ""
+
+
 async def test_broken_mark_makes_a_session_dirty_for_good(hot: RedisHotStore, keys: Keys) -> None:
     """If nobody knows what the archive has, it gets everything, and the session stays until then."""
     await written(hot, posts(1, 5))
