@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from trio_chat.mail import Hearing, Member, Presence, Typing, Voice, Wire
+from trio_chat.mail import Hear, Hearing, Member, Presence, Typing, Voice, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ class _Group:
 
     def __init__(self, voice: Voice) -> None:
         self.voice = voice
-        self.members: dict[Member, None] = {}
+        self.members: dict[Member, Hear] = {}
 
 
 class Audience:
@@ -86,7 +86,7 @@ class Audience:
             group = self._groups[member.wire] = _Group(member.wire.voice(self._room))
         elif member in group.members:
             return group.voice, False
-        group.members[member] = None
+        group.members[member] = member.hear
         self._here[member.user] = self._here.get(member.user, 0) + 1
         self._last_active[member.user] = now
         return group.voice, self._here[member.user] == 1
@@ -201,11 +201,11 @@ class Audience:
         parcels = [(group, group.voice.tell(said)) for group in self._groups.values()]
         failed: list[Member] = []
         for group, parcel in parcels:
-            for member in list(group.members):
+            for member, hear in list(group.members.items()):
                 if besides is not None and member.user == besides:
                     continue
                 try:
-                    member.hear(parcel, droppable=droppable)
+                    hear(parcel, droppable=droppable)
                 except Exception:
                     failed.append(member)
                     logger.exception(

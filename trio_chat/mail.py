@@ -88,6 +88,14 @@ class Wire(Protocol):
         ...
 
 
+class Hear(Protocol):
+    """Takes what a room tells a member."""
+
+    def __call__(self, parcel: Any, /, *, droppable: bool) -> None:
+        """Take a parcel. Must not wait; a member that raises is put out of the room."""
+        ...
+
+
 class Member(Protocol):
     """Somebody who hears a room. Compared by identity."""
 
@@ -101,8 +109,9 @@ class Member(Protocol):
         """How."""
         ...
 
-    def hear(self, parcel: Any, *, droppable: bool) -> None:
-        """Take a parcel. Must not wait; a member that raises is put out of the room."""
+    @property
+    def hear(self) -> Hear:
+        """What takes parcels, the same as long as the member is in the room."""
         ...
 
     def put_out(self, room: str) -> None:

@@ -55,6 +55,7 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
+        self.send_frames = None
         self.conversation: SocketIOConversation | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()

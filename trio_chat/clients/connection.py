@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
-    from trio_chat.mail import Wire
+    from trio_chat.mail import Hear, Wire
     from trio_chat.message import Position
     from trio_chat.paging import Page
 
@@ -121,9 +121,10 @@ class Connection(ABC, Generic[L]):
     def wire(self) -> Wire:
         """How this client is spoken to."""
 
+    @property
     @abstractmethod
-    def hear(self, parcel: Any, *, droppable: bool) -> None:
-        """Send what a room says."""
+    def hear(self) -> Hear:
+        """What sends what a room says."""
 
     def put_out(self, room: str) -> None:
         """Forget a room that has put this connection out."""
@@ -319,11 +320,12 @@ class Connection(ABC, Generic[L]):
             self._say_left(ref, room)
 
     def _in_room(self, request: RoomRequest, identity: Identity) -> None:
+        if isinstance(request, SendMessage):
+            self._send(request, identity)
+            return
         room, user, moderator = request.room, identity.user, identity.may_moderate
         done = partial(self._done, request.ref, room)
         match request:
-            case SendMessage():
-                self._send(request, identity)
             case EditMessage(id=name):
                 content, metadata = self._content(request.content), self._metadata(request.metadata)
                 self._lobby.mail(room, Edit(user, moderator, name, content, metadata, done))
@@ -353,8 +355,8 @@ class Connection(ABC, Generic[L]):
         post = Post(
             user=identity.user,
             role=role,
-            content=self._content(request.content),
-            metadata=self._metadata(request.metadata) or {},
+            content=check_content(request.content, self._settings.max_message_bytes),
+            metadata={} if request.metadata is None else self._metadata(request.metadata) or {},
             key=request.id,
             answer=partial(self._done, request.ref, request.room),
         )

@@ -225,7 +225,7 @@ class Scanner:
     def _scan(self, data: bytes, texts: list[bytes], others: list[bytes]) -> None:
         at = 0
         end = len(data)
-        while at < end and not self.done:
+        while at < end and not self.closed and self.violation is None:
             if self._skip:
                 at = self._hand_on(data, at, at, others)
                 continue

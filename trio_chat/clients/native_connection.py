@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.registry import Registry
     from trio_chat.clients.transport import Link
     from trio_chat.lobby import Lobby
-    from trio_chat.mail import Accepted, Joined
+    from trio_chat.mail import Accepted, Hear, Joined
     from trio_chat.paging import Page
 
 # A hello with the longest token, and room to spare.
@@ -53,9 +53,11 @@ class NativeConnection(Connection["Link"]):
         """The native wire."""
         return NATIVE
 
+    @property
     @override
-    def hear(self, parcel: bytes, *, droppable: bool) -> None:
-        self._link.offer(parcel, droppable=droppable)
+    def hear(self) -> Hear:
+        """The link's own way out: parcels are ready frames."""
+        return self._link.offer
 
     # --- what the link calls
 

@@ -59,6 +59,14 @@ class Channel(Protocol):
         ...
 
 
+class Offer(Protocol):
+    """See `Outbox.offer`."""
+
+    def __call__(self, data: bytes, droppable: bool = False, exempt: bool = False) -> None:
+        """Send now or later."""
+        ...
+
+
 class Owner(Protocol):
     """Whose outbox it is. All three are called from within `offer` or the pump, and must not wait."""
 

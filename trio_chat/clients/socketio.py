@@ -67,7 +67,7 @@ class RoomParcel(msgspec.Struct, frozen=True, gc=False):
 def _ready(events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
     """Give each event its end: the place behind those in other rooms, if there are any."""
     if not others:
-        return parcel([_ended(event, place) for event, place in events])
+        return parcel([b'%b,"%b"]' % ended for ended in events])
     return parcel([_ended(event, offset_of(others, place)) for event, place in events])
 
 

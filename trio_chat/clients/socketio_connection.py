@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.registry import Registry
     from trio_chat.clients.vocabulary import Ref
     from trio_chat.lobby import Lobby
-    from trio_chat.mail import Accepted, Answer
+    from trio_chat.mail import Accepted, Answer, Hear
     from trio_chat.message import Position
     from trio_chat.paging import Page
 
@@ -86,15 +86,25 @@ class SocketIOConnection(Connection["EngineLink"]):
         """The Socket.IO wire, with offsets if the client keeps them."""
         return self._wire
 
+    @property
     @override
-    def hear(self, parcel: RoomParcel, *, droppable: bool) -> None:
+    def hear(self) -> Hear:
+        """See `_hear`."""
+        return self._hear
+
+    def _hear(self, parcel: RoomParcel, *, droppable: bool) -> None:
+        """Send a parcel, behind the places of the other rooms if there are any."""
         if self._return is not None:
             self._return.held.append((parcel, droppable))
         elif not self._over:
             places = self._places
             places[parcel.room] = parcel.place
             if len(places) == 1 or self._wire is PLAIN:
-                self._link.offer(parcel.shared, droppable)
+                # Nearly every delivery ends here: by position, and not through the session if that has a WebSocket.
+                if (send := self._link.send_frames) is not None:
+                    send(parcel.shared.frames, droppable)
+                else:
+                    self._link.offer(parcel.shared, droppable)
             else:
                 self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
 
@@ -127,18 +137,17 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     def on_event(self, event: Event) -> None:
         """Take one event."""
-        room = None
+        request = None
         try:
             if self._identity is not None and self._afford():
                 request = read(event, self._find_room)
-                room = room_of(request)
                 self._take(request, self._identity)
         except UnknownEvent as error:
             # None of our business, and no mistake; but whoever waits for an answer gets one.
             if event.ack is not None:
                 self._say_refused(event.ack, None, error)
         except (BadRequest, Unavailable) as error:
-            self._refuse(event.ack, room, error)
+            self._refuse(event.ack, None if request is None else room_of(request), error)
 
     def refuse_event(self, ack: int | None, error: BadRequest) -> None:
         """Refuse an event that could not be read."""
@@ -234,7 +243,7 @@ class SocketIOConnection(Connection["EngineLink"]):
             place = coming.offset.place(room)
             self._say_past(room, answer, 0 if place is None else place.seq)
         for parcel, droppable in coming.held:
-            self.hear(parcel, droppable=droppable)
+            self._hear(parcel, droppable=droppable)
 
     # --- answers
 
@@ -262,7 +271,8 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     @override
     def _say_accepted(self, ref: Ref, room: str, accepted: Accepted) -> None:
-        self._acknowledge(ref, lambda number: socketio.accepted(number, accepted))
+        if ref is not None:
+            self._acknowledge(ref, lambda number: socketio.accepted(number, accepted))
 
     @override
     def _say_done(self, ref: Ref, room: str) -> None:

@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, ping_frame
 from trio_chat.clients.handshake import Head, Request, accept, canonical
-from trio_chat.clients.outbox import Data, Outbox, OutboxStatistics
+from trio_chat.clients.outbox import Data, Offer, Outbox, OutboxStatistics
 from trio_chat.errors import CloseCode
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ class Link:
         self.code: int | None = None
         self._limits = limits
         self._outbox = Outbox(channel, self, limits.outbox_bytes)
-        self.offer = self._outbox.offer
+        self.offer: Offer = self._outbox.offer
         self._conversation: Conversation | None = None
         self._pumps = pumps
         self._talk = trio.CancelScope()

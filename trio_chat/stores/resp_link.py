@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -78,39 +77,37 @@ class LinkStatistics(msgspec.Struct, frozen=True):
 
 
 class _Call:
-    """A place in the row of answers. `waiter` is whom to tell, None once nobody waits."""
+    """A place in the row of answers, taken at `since`. `tell` is whom to tell, None once nobody waits."""
 
-    __slots__ = ("failure", "missing", "patient", "replies", "since", "waiter")
+    __slots__ = ("failure", "missing", "patient", "replies", "since", "tell")
 
-    def __init__(self, missing: int, patient: bool, waiter: trio.lowlevel.Task | Done) -> None:
+    def __init__(self, missing: int, patient: bool, since: float, tell: Done) -> None:
         self.missing = missing
         self.patient = patient
-        self.since = trio.current_time()
-        self.waiter: trio.lowlevel.Task | Done | None = waiter
+        self.since = since
+        self.tell: Done | None = tell
         self.replies: list[Any] = []
         self.failure: str | None = None
 
     def abandon(self, _: Callable[[], object]) -> trio.lowlevel.Abort:
         """Leave the place to a reply that nobody takes."""
-        self.waiter = None
+        self.tell = None
         self.replies.clear()
         return trio.lowlevel.Abort.SUCCEEDED
 
     def take(self, reply: object) -> bool:
         """Take one reply. Returns whether it was the last."""
-        if self.waiter is not None:
+        if self.tell is not None:
             self.replies.append(reply)
         self.missing -= 1
         return self.missing == 0
 
     def finish(self, failure: str | None = None) -> None:
         """Tell the caller, if it still waits."""
-        waiter, self.waiter = self.waiter, None
+        tell, self.tell = self.tell, None
         self.failure = failure
-        if isinstance(waiter, trio.lowlevel.Task):
-            trio.lowlevel.reschedule(waiter)
-        elif waiter is not None:
-            waiter(self.replies if failure is None else failure)
+        if tell is not None:
+            tell(self.replies if failure is None else failure)
 
 
 class Link:
@@ -135,6 +132,7 @@ class Link:
         self._sending = 0
         self._writer = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
+        self._clock = trio.lowlevel.current_clock().current_time
         self._answered = 0
         self._lates = 0
 
@@ -173,7 +171,8 @@ class Link:
                 link was lost meanwhile.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        call = _Call(count, patient, trio.lowlevel.current_task())
+        task = trio.lowlevel.current_task()
+        call = _Call(count, patient, self._clock(), lambda _: trio.lowlevel.reschedule(task))
         self._begin(packed, call)
         await trio.lowlevel.wait_task_rescheduled(call.abandon)
         if call.failure is not None:
@@ -185,13 +184,13 @@ class Link:
 
         Raises as `exchange`, where nothing was sent.
         """
-        self._begin(packed, _Call(count, False, done))
+        self._begin(packed, _Call(count, False, self._clock(), done))
 
     def _begin(self, packed: bytes, call: _Call) -> None:
         self._admit(len(packed), call.patient)
         few = len(self._waiting) < _FEW
         self._waiting.append(call)
-        if few and not self.unsent:
+        if few and not self._unsent and not self._sending:
             packed = packed[self._send_now(packed) :]
         if packed and not self._unsent:
             self._writer.unpark()
@@ -275,8 +274,10 @@ class Link:
             return await self._stream.receive_some(_CHUNK)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            with suppress(BlockingIOError):  # woken up for nothing
+            try:
                 return os.read(self._socket, _CHUNK)
+            except BlockingIOError:
+                continue  # woken up for nothing
 
     def _settle(self, reply: object) -> None:
         if not self._waiting:
@@ -300,7 +301,7 @@ class Link:
     def _next_due(self) -> float:
         """Return when to look again: when the oldest call that somebody waits for runs out, if there is one."""
         for call in self._waiting:
-            if call.waiter is not None and not (call.patient and self.late):
+            if call.tell is not None and not (call.patient and self.late):
                 return call.since + self._limits.timeout
         return trio.current_time() + self._limits.timeout
 
@@ -308,7 +309,7 @@ class Link:
         for call in self._waiting:
             if call.since + self._limits.timeout > now:
                 break
-            if call.waiter is not None:
+            if call.tell is not None:
                 self._turn_late()
                 if not call.patient:
                     self._lates += 1

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from trio_chat.clients.engine.upgrade import Probe
     from trio_chat.clients.handshake import Request
+    from trio_chat.clients.outbox import Offer
     from trio_chat.clients.transport import Link
 
 logger = logging.getLogger(__name__)
@@ -63,11 +64,12 @@ class EngineLink:
         sid: the session's secret name.
         posting: whether a request with packets is being read.
         fetching: how many bodies with packets are on their way.
+        send_frames: sends a parcel's frames, while a WebSocket carries the session: its own `offer`. None else.
     """
 
     __slots__ = (
         "_conversation", "_deadline", "_due", "_host", "_link", "_messages", "_over", "_pinged", "_polling", "_probe",
-        "_tasks", "_terms", "fetching", "posting", "request", "sid",
+        "_tasks", "_terms", "fetching", "posting", "request", "send_frames", "sid",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,7 @@ class EngineLink:
         self._host = host
         self._terms = terms
         self._link = link
+        self.send_frames: Offer | None = link.offer if link is not None else None
         # Either this or the link is there, never both.
         self._polling = None if link else Polling(self, terms.outbox_bytes, terms.max_payload)
         self._probe: Probe | None = None
@@ -137,9 +140,8 @@ class EngineLink:
             droppable: the client can do without.
             exempt: does not count as waiting: a history the client has asked for.
         """
-        if self._link is not None:
-            # By position: calls by keyword take twice as long, and this one is made for every delivery.
-            self._link.offer(parcel.frames, droppable, exempt)
+        if self.send_frames is not None:
+            self.send_frames(parcel.frames, droppable, exempt)
         elif self._polling is not None:
             self._polling.offer(parcel.packets, droppable=droppable, exempt=exempt)
 
@@ -288,6 +290,7 @@ class EngineLink:
         self._polling.seal(_NOOP)
         self._polling = self._probe = None
         self._link = link
+        self.send_frames = link.offer
 
     def abandon_upgrade(self) -> None:
         """Go on over polling: the WebSocket is gone."""
