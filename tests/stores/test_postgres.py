@@ -115,10 +115,10 @@ async def test_session_keeps_its_highest_top_and_its_first_end(
     assert row == f"{where.epoch}|team-42/general|2026-03-01 12:00:00.123+00|9|2026-03-01 12:00:00.123456+00"
 
 
-def test_states_are_sorted_and_the_newest() -> None:
+async def test_states_are_sorted_and_the_newest() -> None:
     """One state a message goes to Postgres, by the order of the keys, so that writers cannot wait in a circle."""
     early, late = session(), session(hour=1)
-    states = newest_states(
+    states = await newest_states(
         [batch(late, posted(2), posted(1)), batch(early, edited(1, 3), posted(1), deleted(1, 4))]
     )
 

@@ -70,6 +70,8 @@ class ChildServer(ABC):
     """The setting that makes it needless."""
     farewells: ClassVar[tuple[tuple[Signals, float], ...]]
     """How to end it: signals, the gentlest first, and how many seconds each is given."""
+    niceness: ClassVar[int] = 0
+    """How far it gives way to the programs beside it, see nice(1)."""
 
     def __init__(
         self, data_dir: Path, *, settings: Mapping[str, str] | None = None, port: int | None = None
@@ -187,7 +189,14 @@ class ChildServer(ABC):
     def spawn(self, command: list[str], lock: int) -> ChildProcess:
         """Start a program of this server's, which holds `lock` until it ends."""
         farewell = self.farewells[0][0]
-        self._child = ChildProcess(command, log=self.log, lock=lock, farewell=farewell, uid=self.account())
+        self._child = ChildProcess(
+            command,
+            log=self.log,
+            lock=lock,
+            farewell=farewell,
+            uid=self.account(),
+            niceness=self.niceness,
+        )
         return self._child
 
     def failure(self, what: str) -> TrioChatError:

@@ -133,6 +133,8 @@ class EmbeddedPostgres(ChildServer):
     name = "Postgres"
     replaces = "DATABASE_URL"
     farewells = ((SIGINT, 10.0), (SIGQUIT, 6.0), (SIGKILL, 5.0))
+    # Archiving can wait; those who talk meanwhile, on the same processors, should not.
+    niceness = 10
 
     @property
     @override

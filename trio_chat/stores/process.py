@@ -59,10 +59,18 @@ class ChildProcess:
         farewell: the signal for when we are gone.
         uid: whom to appear as, in a user namespace in which this user's files are that one's; None for no
             namespace.
+        niceness: how far it and its children give way to other programs, see nice(1).
     """
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, lock: int, farewell: Signals, uid: int | None
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        lock: int,
+        farewell: Signals,
+        uid: int | None,
+        niceness: int = 0,
     ) -> None:
         launcher = [
             sys.executable,
@@ -86,6 +94,8 @@ class ChildProcess:
                 pass_fds=[lock],
                 start_new_session=True,
             )
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
 
     @override
     def __repr__(self) -> str:
