@@ -382,6 +382,88 @@ async def test_write_brings_the_store_up_to_date(hot: AStore) -> None:
     assert (await stored(hot)).events == ledger.history.entries(0)
 
 
+@pytest.mark.parametrize("how", ["written", "submitted", "known to be away"])
+async def test_store_is_told_before_events_are_let_out_that_it_lacks(hot: AStore, how: str) -> None:
+    """The session is behind as soon as the room is degraded with events, and until the store has them all."""
+    ledger = await a_session(hot)
+    told = [set(hot.behind)]
+    post(ledger)
+    if how == "submitted":
+        assert ledger.settle(Unavailable("gone"))
+    else:
+        hot.set_healthy(how != "known to be away")
+        hot.failing["append", "before"] = Unavailable("gone")
+        await ledger.write()
+    told.append(set(hot.behind))
+    hot.failing.clear()
+    hot.set_healthy(True)
+    await ledger.write()
+
+    assert [*told, hot.behind] == [set(), {ledger.session}, set()]
+
+
+async def test_room_that_begins_without_the_store_is_not_behind_yet(hot: AStore) -> None:
+    """Nothing was told that the store lacks before there is an event."""
+    hot.set_healthy(False)
+    ledger = a_ledger(hot)
+    await ledger.open()
+    before = set(hot.behind)
+    post(ledger)
+    await ledger.write()
+
+    assert (before, hot.behind) == (set(), {ledger.session})
+
+
+@pytest.mark.parametrize("how", ["the next one is written", "the store has none", "it is ended there"])
+async def test_session_is_behind_until_the_store_does_not_hold_it_for_current(hot: AStore, how: str) -> None:
+    """That this ledger has left it is not enough: the next process would not know."""
+    ledger = await a_session(hot)
+    left = ledger.session
+    post(ledger)
+    hot.set_healthy(False)
+    await ledger.write()
+    await ledger.end()
+    ledger.begin_anew()
+    before = (set(hot.behind), ledger.leaves_behind)
+    hot.set_healthy(True)
+    if how == "the next one is written":
+        post(ledger)
+        await ledger.write()
+    elif how == "the store has none":
+        hot.lose_everything()
+        await ledger.open()
+    else:
+        await ledger.open()
+
+    assert before == ({left}, True)
+    assert (hot.behind, ledger.leaves_behind) == (set(), False)
+
+
+async def test_session_that_is_behind_ends_in_the_store_where_that_has_it(hot: AStore) -> None:
+    """Its top is the one that was written, not the one that members know."""
+    ledger = await a_session(hot)
+    post(ledger)
+    hot.failing["append", "before"] = Unavailable("gone")
+    await ledger.write()
+    await ledger.end()
+
+    assert hot.behind == set()
+    assert await hot.load("r") is None
+
+
+async def test_session_that_another_ledger_left_behind_is_not_continued(hot: AStore) -> None:
+    """A room that was given up knew more of it than the store: the next one begins another session."""
+    given_up = await a_session(hot)
+    post(given_up)
+    hot.failing["append", "before"] = Unavailable("gone")
+    await given_up.write()
+    ledger = a_ledger(hot)
+    await ledger.open()
+
+    assert ledger.session.epoch > given_up.session.epoch
+    assert hot.behind == set()
+
+
 async def test_one_write_for_many_events(hot: AStore) -> None:
     """However many events there are, they are one append."""
     ledger = await a_session(hot, 0)

@@ -462,6 +462,25 @@ async def test_lost_answers(stores: Stores, autojump_clock: MockClock) -> None:
         assert seqs(heard(bob)) == [*range(1, 21)]
 
 
+async def test_room_stays_until_the_session_it_left_behind_is_ended(
+    stores: Stores, autojump_clock: MockClock
+) -> None:
+    """Nobody is there any more, but nobody else would tell the store that its session is not to be continued."""
+    async with stores.lobby() as lobby:
+        async with lobby.join("r", user="ann") as ann:
+            await ann.post("one")
+            stores.hot.set_healthy(False)
+            await ann.post("two")
+        await trio.sleep(EXPIRY + 60)
+        away = (len(lobby.rooms), len(stores.hot.behind))
+        stores.hot.set_healthy(True)
+        await trio.sleep(5)
+
+        assert stores.archived() == ["one", "two"]
+        assert away == (1, 1)
+        assert (len(lobby.rooms), stores.hot.behind, await stores.hot.load("r")) == (0, set(), None)
+
+
 async def test_another_process_writes_to_the_session(stores: Stores, autojump_clock: MockClock) -> None:
     """A room that was overtaken loads the session anew: the post may be repeated, and members hear both in order."""
     async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
@@ -481,7 +500,7 @@ async def test_another_process_writes_to_the_session(stores: Stores, autojump_cl
 
 
 async def test_overtaken_while_degraded(stores: Stores, autojump_clock: MockClock) -> None:
-    """A room overtaken while the store was away goes on with what is there, and does not fight for ever."""
+    """A room overtaken while the store was away begins a new session: members know another event by that number."""
     async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
         await ann.post("one")
         stores.hot.set_healthy(False)
@@ -496,13 +515,12 @@ async def test_overtaken_while_degraded(stores: Stores, autojump_clock: MockCloc
         stores.hot.set_healthy(True)
         await trio.sleep(5)
         accepted = await ann.post("three")
+        told = heard(ann)
 
-        assert (accepted.seq, accepted.durability) == (3, "redis")
-        assert [event.message.content for event in stores.hot.log(write.session)] == [
-            "one",
-            "elsewhere",
-            "three",
-        ]
+        assert (accepted.seq, accepted.durability) == (1, "redis")
+        assert Expired(ann.joined.epoch) in told
+        assert [event.message.content for event in stores.hot.log(write.session)] == ["one", "elsewhere"]
+        assert stores.hot.behind == set()
 
 
 # --- crashes

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -402,6 +403,32 @@ async def test_refused_event_beside_read_marks(scene: Scene) -> None:
     assert [seq for _, seq, _ in scene.hot.quarantined] == [1]
     assert scene.archive.marks("r") == marks
     assert await scene.hot.dirty() == []
+
+
+async def test_message_whose_place_another_has_is_reported_and_set_aside(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the room, the session and the number; the rest is archived, and what was there stays."""
+    session = await scene.session(count=5)
+    stranger = Posted(msgspec.structs.replace(a_post(2).message, id="x", content="canary"))
+    await scene.archive.write([Batch(session, 2, (stranger,))])
+    with caplog.at_level(logging.ERROR):
+        assert await scene.syncer.sync_all()
+
+    rows = scene.archive.rows(session)
+    assert {seq: event.message.id for seq, event in rows.items()} == {
+        1: "m1",
+        2: "x",
+        3: "m3",
+        4: "m4",
+        5: "m5",
+    }
+    assert (
+        f"room r: the archive refuses message m2 (session {session.epoch}, event 2): another" in caplog.text
+    )
+    assert "canary" not in caplog.text
+    assert [seq for _, seq, _ in scene.hot.quarantined] == [2]
+    assert scene.syncer.statistics().refused == 1
 
 
 # --- when

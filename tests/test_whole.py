@@ -296,6 +296,77 @@ async def _all_hear(talkers: list[Talker], durability: str) -> None:
         await talker.wait_for(durability)
 
 
+async def test_no_number_is_given_out_twice_after_a_kill_while_redis_was_away(
+    tmp_path: Path, free_port: int, postgres_server: str, psql: Psql
+) -> None:
+    """The very Redis comes back, and does not have what members were told: the room begins a new session.
+
+    So the next process says to those who come back; everything that Redis had is archived, and nothing is refused.
+    """
+    with serving(EmbeddedValkey(tmp_path, port=free_port)) as valkey:
+        stores = {"REDIS_URL": valkey.url, "DATABASE_URL": postgres_server, "REDIS_TIMEOUT": "0.2"}
+        with started(tmp_path, AUTH_MODE="insecure", **stores) as server:
+            async with connect(server.url, user="ada") as ada:
+                await ada.join("room")
+                kept = [await ada.send("room", f"kept {number}") for number in range(10)]
+                valkey.pause()
+                told = [await ada.send("room", f"told {number}") for number in range(5)]
+                server.kill()
+            valkey.resume()
+            await trio.to_thread.run_sync(server.start)
+            complaint = server.log
+            async with connect(server.url, user="ada") as ada:
+                position = {"epoch": told[-1]["epoch"], "seq": told[-1]["seq"]}
+                joined, window = await ada.join("room", resume=position)
+                new = [await ada.send("room", f"new {number}") for number in range(7)]
+                server.kill()
+            await trio.to_thread.run_sync(server.start)
+            async with connect(server.url, user="ada") as ada:
+                position = {"epoch": new[-1]["epoch"], "seq": new[-1]["seq"]}
+                again, _ = await ada.join("room", resume=position)
+            status = await trio.to_thread.run_sync(server.stop)
+
+    assert [ack["durability"] for ack in (kept[-1], told[0])] == ["redis", "memory"]
+    assert "died while Redis was away" in complaint
+    assert (joined["recovered"], joined["seq"], window) == (False, 0, [])
+    assert joined["epoch"] > told[-1]["epoch"]
+    assert {(ack["epoch"], ack["seq"]) for ack in told}.isdisjoint((ack["epoch"], ack["seq"]) for ack in new)
+    assert (again["recovered"], again["epoch"]) == (True, joined["epoch"])
+    assert status == 0, server.log
+    assert archived(psql, postgres_server, "room") == [
+        *(f"kept {number}" for number in range(10)),
+        "told 0",  # was on its way when Redis was paused
+        *(f"new {number}" for number in range(7)),
+    ]
+
+
+async def test_a_kill_after_redis_had_caught_up_costs_no_session(
+    tmp_path: Path, free_port: int, postgres_server: str
+) -> None:
+    """Once Redis has everything again, the next process continues where this one was."""
+    with serving(EmbeddedValkey(tmp_path, port=free_port)) as valkey:
+        stores = {"REDIS_URL": valkey.url, "DATABASE_URL": postgres_server, "REDIS_TIMEOUT": "0.2"}
+        with started(tmp_path, AUTH_MODE="insecure", **stores) as server:
+            talker = Talker("bob")
+            async with trio.open_nursery() as talking:
+                await talking.start(talker.talk, server.url)
+                valkey.pause()
+                await talker.wait_for("memory")
+                valkey.resume()
+                await talker.wait_for("redis")
+                talking.cancel_scope.cancel()
+            async with connect(server.url, user="ada") as ada:
+                await ada.join("room")
+                last = await ada.send("room", "last")
+            server.kill()
+            await trio.to_thread.run_sync(server.start)
+            async with connect(server.url, user="ada") as ada:
+                position = {"epoch": last["epoch"], "seq": last["seq"]}
+                joined, changes = await ada.join("room", resume=position)
+
+    assert (joined["recovered"], joined["seq"], changes) == (True, last["seq"], [])
+
+
 # Who may come in
 
 

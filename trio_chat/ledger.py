@@ -8,7 +8,10 @@
 4. A session whose tail nobody can vouch for is not continued: its seqs must not be used twice. It is ended, and
    a new epoch begins. So it is with one of which the archive knows more than the store: the process that ended
    was degraded, and had its newest events archived from memory.
-5. Read marks outlive their session: those of earlier ones come from memory, from the session that is not continued, or
+5. Before events are let out that the store lacks it is told, in the same step, that the session is *behind*. It is so
+   until the store has them all, or holds it for current no longer: the next process, should this one die in between,
+   must not continue it.
+6. Read marks outlive their session: those of earlier ones come from memory, from the session that is not continued, or
    from the archive, and are written with the next session's first event.
 """
 
@@ -35,6 +38,7 @@ from trio_chat.stores.base import (
     Session,
     Stored,
     Submitted,
+    Unconfirmed,
     Unsettled,
     newer,
     newest,
@@ -81,6 +85,8 @@ class Ledger:
         """Whether the archive has told who had read how far."""
         self._left = ""
         """The newest session that was left behind. It is over here, though the store may still hold it for current."""
+        self._behind: set[Session] = set()
+        """Of which sessions the store was told that members know more than it does."""
         self._hot = hot
         self._archive = archive
         self._settings = settings
@@ -100,6 +106,8 @@ class Ledger:
         self.history = history
         self.session = Session(self.room, history.epoch)
         self.written = history.top
+        self.confirmed = 0
+        """How much of that is known to have reached the store's durability."""
         self._keys: list[tuple[str, int]] = []
         self._superseded: list[int] = []
         self._writer = secrets.token_hex(4)
@@ -113,9 +121,14 @@ class Ledger:
         self.doubtful = False
         try:
             stored = await self._hot.load(self.room)
+            self._note_current(stored)
             if stored is not None and (why := self._unfit(stored) or await self._outrun(stored)):
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
-                await self._hot.end(Session(self.room, stored.epoch), stored.top, 0)
+                if not stored.trusted:
+                    self._behind.add(
+                        Session(self.room, stored.epoch)
+                    )  # a ledger before this one may have left it so
+                await self._end(Session(self.room, stored.epoch), stored.top, 0)
                 self._learn(stored.receipts)
                 self._left = max(stored.epoch, self._left)
                 self._begin(self._left)
@@ -126,6 +139,17 @@ class Ledger:
             self._degrade(error)
         if self.history.top == 0:
             await self._ask_for_receipts()
+
+    def _note_current(self, stored: Stored | None) -> None:
+        """Sessions that are not current in the store cannot be continued from there; ours can be written there anew."""
+        current = None if stored is None else Session(self.room, stored.epoch)
+        self._catch_up(self._behind - {current, self.session if self.history.top else None})
+
+    async def _end(self, session: Session, top: int, idle: float) -> bool:
+        over = await self._hot.end(session, top, idle)
+        if over:
+            self._catch_up({session})
+        return over
 
     async def _ask_for_receipts(self) -> None:
         """Learn from the archive, once, who had read how far before this session."""
@@ -200,11 +224,15 @@ class Ledger:
         """Return the step of the ladder an event has reached."""
         if seq <= self.history.synced:
             return "archive"
-        return self._hot.durability if seq <= self.written else "memory"
+        if seq <= self.confirmed:
+            return self._hot.durability
+        if seq > self.written:
+            return "memory"
+        return "redis" if self._hot.durability == "replicated" else self._hot.durability
 
     def promise(self) -> Durability:
         """Return the step an event would reach before its ack, as things are."""
-        return "memory" if self.degraded else self._hot.durability
+        return "memory" if self.degraded else self._hot.promise
 
     def remember_key(self, name: str, seq: int) -> None:
         """Note an id that a client chose (`history.key_name`), for the next write."""
@@ -243,6 +271,8 @@ class Ledger:
         """
         if outcome is None:
             self._written()
+        elif isinstance(outcome, Unconfirmed):
+            self._written(confirmed=False)
         elif isinstance(outcome, (Conflict, Unsettled)):
             return False
         elif isinstance(outcome, TrioChatError):
@@ -272,8 +302,8 @@ class Ledger:
                 await self._check_alone()
             for _ in range(_ATTEMPTS):
                 conflict = await self._hot.append(self._append())
-                if conflict is None:
-                    self._written()
+                if conflict is None or isinstance(conflict, Unconfirmed):
+                    self._written(confirmed=conflict is None)
                     return
                 self._reconcile(conflict)
             self._degrade(Overtaken("the store answers differently each time"))
@@ -311,18 +341,29 @@ class Ledger:
             return {}
         return {user: receipt for user, receipt in self.receipts.items() if user not in self._marked}
 
-    def _written(self) -> None:
+    def _written(self, *, confirmed: bool = True) -> None:
         history = self.history
         self.written = history.top
+        if confirmed:
+            # And with it everything that was written before.
+            self.confirmed = history.top
         self._marked.clear()
         self._keys.clear()
         self._superseded.clear()
         self._touched = trio.current_time()
         self.doubtful = False
         history.forget(self.written, self._settings.backlog_limit)
+        if self._behind:
+            # This session has everything, and is the current one.
+            self._catch_up(set(self._behind))
         if self.degraded:
             self.degraded = False
             logger.info("room %s: the hot store is back and has everything", self.room)
+
+    def _catch_up(self, sessions: set[Session]) -> None:
+        for session in sessions:
+            self._hot.note_behind(session, False)
+        self._behind -= sessions
 
     def _reconcile(self, conflict: Conflict) -> None:
         """Settle what we believe to be written with what is there."""
@@ -341,18 +382,28 @@ class Ledger:
         else:
             self.degraded = False  # the session is not ours: what waits here has no place in it
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
+        self.confirmed = min(self.confirmed, self.written)
 
     def _degrade(self, error: TrioChatError) -> None:
         self.doubtful = False
         if not self.degraded:
             logger.warning("room %s: degraded, new messages are kept in memory only: %s", self.room, error)
         self.degraded = True
+        if self.history.top > self.written:
+            # They are let out next, and must be known to have been should this process die.
+            self._behind.add(self.session)
+            self._hot.note_behind(self.session, True)
+
+    @property
+    def leaves_behind(self) -> bool:
+        """Whether the store may take a session for current that must not be continued; `open` tells it so."""
+        return bool(self._behind)
 
     async def end(self) -> None:
         """End the session in the hot store; what the archive lacks of it stays there for the syncer."""
         idle = max(trio.current_time() - self._touched, 0) * 0.99
         try:
-            if not await self._hot.end(self.session, self.history.top, idle):
+            if not await self._end(self.session, self.written, idle):
                 logger.warning(
                     "room %s: the hot store does not hold session %s for idle", self.room, self.session.epoch
                 )

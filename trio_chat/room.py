@@ -379,6 +379,10 @@ class Room:
             return
         if len(self.audience):
             self._active = trio.current_time()
+        elif ledger.leaves_behind:
+            # Nobody else would end it in the store.
+            self._not_before = trio.current_time() + _RETRY
+            ledger.doubtful = True
         else:
             self._retire()
 

@@ -63,6 +63,7 @@ class Settings:
     redis_prefix: str = "tc"
     redis_timeout: float = 1.0
     database_timeout: float = 5.0
+    durability: Literal["redis", "replicated"] = "redis"
 
     host: str = "127.0.0.1"
     port: int = 8000

@@ -119,6 +119,11 @@ ROWS: tuple[Setting, ...] = (
         ("redis_prefix", PREFIX, "What the name of each key in Redis begins with."),
         ("redis_timeout", SECONDS, "How long a call to Redis may take."),
         ("database_timeout", SECONDS, "How long a call to Postgres may take."),
+        (
+            "durability",
+            choice("redis", "replicated"),
+            "replicated lets an ack wait, shortly, until a replica of Redis has the message too.",
+        ),
     ),
     *_group(
         "Listening",

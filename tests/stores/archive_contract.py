@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from trio_chat.message import Deleted, Edited, Message, Position, Posted, Receipt, new_epoch
-from trio_chat.stores.base import OUTLIVING_RECEIPTS, Batch, Session
+from trio_chat.stores.base import OUTLIVING_RECEIPTS, Batch, Refused, Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -308,6 +308,27 @@ class ArchiveContract:
 
         assert await archive.top(where) == 7
         assert await archive.top(session(hour=1)) == 0
+
+    @pytest.mark.parametrize("rev", [1, 2], ids=["at the same rev", "at a higher rev"])
+    async def test_another_message_at_the_same_place_is_refused(self, archive: Archive, rev: int) -> None:
+        """The first stays as it is, and the archive is well; nothing of the batch is stored."""
+        where = session()
+        await archive.write([batch(where, posted(1))])
+        with pytest.raises(Refused, match="another message has its place"):
+            await archive.write([batch(where, posted(1, "stranger", id="x1", rev=rev), posted(2))])
+
+        assert contents(await archive.page(where.room, None, 10)) == ["hello"]
+        assert archive.healthy
+
+    async def test_two_messages_that_claim_one_place_are_refused(self, archive: Archive) -> None:
+        """Neither of one batch is chosen silently."""
+        where = session()
+        with pytest.raises(Refused, match="another message has its place"):
+            await archive.write(
+                [batch(where, posted(1)), batch(where, posted(1, "stranger", id="x1", rev=2))]
+            )
+
+        assert await archive.page(where.room, None, 10) == []
 
     async def test_writing_nothing(self, archive: Archive) -> None:
         """No batches, and batches without events, are no changes."""

@@ -145,6 +145,18 @@ class HotStoreContract:
         assert stored is not None
         assert stored.trusted
 
+    async def test_session_that_is_behind_is_not_trusted_until_it_has_caught_up(self, hot: HotStore) -> None:
+        """Members know more of it than the store: nobody may continue it from what is there."""
+        await written(hot, posts(1, 1))
+        trusted: list[bool] = []
+        for behind in (True, True, False, False):
+            hot.note_behind(SESSION, behind)
+            stored = await hot.load(ROOM)
+            assert stored is not None
+            trusted.append(stored.trusted)
+
+        assert trusted == [False, False, True, True]
+
     async def test_idle_counts_from_the_last_append(self, hot: HotStore) -> None:
         """A session just written to has been idle for next to no time."""
         await written(hot, posts(1, 1))

@@ -21,6 +21,7 @@ from typing_extensions import override
 from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.message import Receipt, new_epoch
 from trio_chat.stores.base import Append, Conflict, HotStore, Session
+from trio_chat.stores.behind import Behind
 from trio_chat.stores.embedded import EmbeddedValkey
 from trio_chat.stores.redis import RedisHotStore, open_redis
 from trio_chat.stores.redis_checks import check_server
@@ -231,6 +232,33 @@ async def test_other_incarnation_is_not_trusted_until_it_is_written_to(
         assert not before.trusted
         assert after is not None
         assert after.trusted
+
+
+async def test_no_session_is_trusted_after_a_process_that_died_behind(
+    valkey_process: EmbeddedValkey, keys: Keys, tmp_path: Path
+) -> None:
+    """Nor by the process after that one, until they are written to; with or without a word of the server's own."""
+    for incarnation in (None, "one", lambda: "one"):
+        opened = partial(open_redis, valkey_process.url, prefix=keys.prefix, incarnation=incarnation)
+        async with opened(behind=Behind(tmp_path)) as hot:
+            await written(hot, posts(1, 1))
+            dead = Behind(tmp_path)
+            dead.note(OTHER, True)
+        async with opened(behind=Behind(tmp_path)) as hot:
+            assert not await trusts(hot)
+        async with opened(behind=Behind(tmp_path)) as hot:
+            assert not await trusts(hot)
+            await written(hot, posts(2, 2))
+        async with opened(behind=Behind(tmp_path)) as hot:
+            assert await trusts(hot)
+            assert await hot.end(SESSION, 2, 0)
+            await hot.mark_synced([(SESSION, 2)])
+
+
+async def trusts(hot: RedisHotStore) -> bool:
+    stored = await hot.load(ROOM)
+    assert stored is not None
+    return stored.trusted
 
 
 async def test_restarted_server_has_everything_and_is_not_trusted(
@@ -874,7 +902,7 @@ def test_server_of_another_kind(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "server", [Server(), Server("id", "7.2.4", "standalone"), Server("id", "unstable", "")]
+    "server", [Server(), Server(version="7.2.4", mode="standalone"), Server(version="unstable")]
 )
 def test_server_that_will_do(server: Server) -> None:
     """So will one that tells nothing of itself."""

@@ -269,7 +269,7 @@ async def test_long_pause_ends_the_connection(own_valkey: EmbeddedValkey) -> Non
 
 async def test_killed_server(own_valkey: EmbeddedValkey, own_resp: Resp) -> None:
     """Who waits learns at once; calls fail at once while nobody is there; then the client connects by itself."""
-    run_id = own_resp.run_id
+    history = own_resp.server.history
     failures: list[Unavailable] = []
 
     async def wait() -> None:
@@ -290,7 +290,7 @@ async def test_killed_server(own_valkey: EmbeddedValkey, own_resp: Resp) -> None
     own_valkey.start()
     await until(own_resp, True)
     assert await own_resp.call("PING") == b"PONG"
-    assert own_resp.run_id != run_id
+    assert own_resp.server.history != history
 
 
 async def test_credentials_changed_while_away(own_valkey: EmbeddedValkey, own_console: Console) -> None:

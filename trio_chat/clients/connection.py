@@ -193,7 +193,7 @@ class Connection(ABC, Generic[L]):
             self._registry.leave(self._identity.user, self)
 
     def _promise(self) -> str:
-        return self._lobby.hot.durability if self._lobby.hot.healthy else "memory"
+        return self._lobby.hot.promise
 
     def _limits(self) -> dict[str, float]:
         settings = self._settings

@@ -22,8 +22,8 @@ import msgspec
 from trio_chat.errors import TrioChatError
 from trio_chat.message import Event, Message, Position, Receipt
 
-Durability = Literal["memory", "redis", "archive"]
-"""The ladder each acknowledged event climbs: in this process, in the hot store, in the archive."""
+Durability = Literal["memory", "redis", "replicated", "archive"]
+"""The ladder each acknowledged event climbs: in this process, in the hot store, in a replica of it too, in the archive."""
 
 OUTLIVING_RECEIPTS = 1000
 """How many of a room's read marks outlive their session: the newest."""
@@ -68,7 +68,8 @@ class Stored(msgspec.Struct, frozen=True):
         synced: the highest seq of which the archive has everything up to it.
         floor: see `history.History.floor`.
         first: see `history.History.first`; 0 if it was never written.
-        trusted: False if the tail may be missing: the server that holds it is not the one last written to.
+        trusted: False if the tail may be missing: the server that holds it is not the one last written to, or
+            members were told of events that it never got.
         events: the readable entries, in the order of their seq.
         keys: clients' message ids of this session that must not be used twice, and the seq each one got.
         receipts: read marks by user.
@@ -161,11 +162,18 @@ class Unsynced(msgspec.Struct, frozen=True):
     receipts: Mapping[str, Receipt] = {}
 
 
+class Unconfirmed(msgspec.Struct, frozen=True):
+    """Everything was written, but has not reached `HotStore.durability`: no replica has confirmed it in time.
+
+    It is "redis". What is confirmed later confirms everything that was written before it.
+    """
+
+
 class Unsettled(TrioChatError):
     """What was submitted was not written, for a reason that `append` knows how to deal with."""
 
 
-Submitted: TypeAlias = Conflict | Exception | None
+Submitted: TypeAlias = Conflict | Unconfirmed | Exception | None
 """What became of a submitted append: what `append` would have returned or raised, or `Unsettled`."""
 
 
@@ -177,6 +185,11 @@ class HotStore(Protocol):
     """
 
     durability: Durability
+
+    @property
+    def promise(self) -> Durability:
+        """The step an event would reach if it were appended now; `durability` if all is well. Never blocks."""
+        ...
 
     @property
     def healthy(self) -> bool:
@@ -191,7 +204,7 @@ class HotStore(Protocol):
         """Return the room's current session, or None. Unreadable entries are quarantined on the way."""
         ...
 
-    async def append(self, write: Append) -> Conflict | None:
+    async def append(self, write: Append) -> Conflict | Unconfirmed | None:
         """Compare and append: if the session is current and its top is `write.expect`, write everything.
 
         Afterwards the log is trimmed: entries below ``min(write.first, synced + 1)`` go, none above it. The
@@ -199,7 +212,7 @@ class HotStore(Protocol):
         never expires.
 
         Returns:
-            None if it was written, else what stands in the way.
+            None if it was written, or `Unconfirmed`; else what stands in the way.
         """
         ...
 
@@ -210,6 +223,15 @@ class HotStore(Protocol):
 
         Returns:
             Whether it was begun. If not, nothing was written and `done` is not called: `append` it.
+        """
+        ...
+
+    def note_behind(self, session: Session, behind: bool) -> None:
+        """Take note that members have been told of events that are not in this store, or that all of them are now.
+
+        Synchronous, and called before the first such event is let out. Until the session has caught up `load` does
+        not trust it. Should the process end before that, no session that it wrote is trusted by the next one: the
+        numbers of those events must not be given out again.
         """
         ...
 
@@ -305,6 +327,10 @@ class Refused(TrioChatError):
     """The archive is well and will never take this batch: some row in it cannot be stored."""
 
 
+TAKEN = "another message has its place in the session, and stays"
+"""Why an archive refuses a message whose (epoch, seq) is that of a message with another id."""
+
+
 class Archive(Protocol):
     """Where every message ends up. One object serves all rooms of a process."""
 
@@ -317,7 +343,8 @@ class Archive(Protocol):
         """Store all batches in one transaction.
 
         Of two states of a message the one with the higher `rev` stays, of two read marks of a user in a room the one
-        with the later timestamp.
+        with the later timestamp. Of two messages with one (epoch, seq) the first stays, and the other is refused: that
+        one number was given out twice must not go unnoticed.
 
         Returns:
             How many messages were new or changed.

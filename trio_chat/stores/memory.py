@@ -16,6 +16,7 @@ from typing_extensions import override
 from trio_chat.errors import Unavailable
 from trio_chat.message import Deleted, Event, Position, Receipt
 from trio_chat.stores.base import (
+    TAKEN,
     Append,
     Archived,
     Batch,
@@ -25,6 +26,7 @@ from trio_chat.stores.base import (
     Session,
     Stored,
     Submitted,
+    Unconfirmed,
     Unsynced,
     check_note,
     newer,
@@ -144,7 +146,10 @@ class MemoryHotStore(_Memory):
     Args:
         expiry: seconds after which a clean session nobody touched may go; the safety net adds `grace`.
         clock: the store's own clock, in seconds.
-        durability: what `append` promises; tests of a ladder may say "redis".
+        durability: what `append` promises; tests of a ladder may say "redis", or "replicated".
+
+    Attributes:
+        confirms: whether what is appended reaches its durability. A test may turn it off, as if no replica did confirm.
     """
 
     def __init__(
@@ -158,12 +163,15 @@ class MemoryHotStore(_Memory):
     ) -> None:
         super().__init__(interfere)
         self.durability: Durability = durability
+        self.confirms = True
         self.quarantined: list[tuple[Session, int, str]] = []
         self._expiry = expiry + grace
         self._clock = clock
         self._current: dict[str, str] = {}
         self._sessions: dict[Session, _Kept] = {}
         self._trusted: set[Session] = set()
+        self.behind: set[Session] = set()
+        """The sessions that are behind, see `note_behind`. A test may look at them."""
         self._notes: dict[str, tuple[bytes, float]] = {}
         """Each with the time at which it is forgotten."""
 
@@ -215,7 +223,7 @@ class MemoryHotStore(_Memory):
             synced=kept.synced,
             floor=kept.floor,
             first=kept.first,
-            trusted=kept.session in self._trusted,
+            trusted=kept.session in self._trusted and kept.session not in self.behind,
             events=tuple(kept.log.values()),
             keys=dict(kept.keys),
             receipts=dict(kept.receipts),
@@ -234,7 +242,18 @@ class MemoryHotStore(_Memory):
             outcome = error
         done(outcome)
 
-    async def append(self, write: Append) -> Conflict | None:
+    def note_behind(self, session: Session, behind: bool) -> None:
+        """See `HotStore.note_behind`."""
+        (self.behind.add if behind else self.behind.discard)(session)
+
+    @property
+    def promise(self) -> Durability:
+        """See `HotStore.promise`."""
+        if not self.healthy:
+            return "memory"
+        return self.durability if self.confirms else "redis"
+
+    async def append(self, write: Append) -> Conflict | Unconfirmed | None:
         """See `HotStore.append`."""
         async with self._call("append"):
             conflict = self._conflict(write)
@@ -242,7 +261,7 @@ class MemoryHotStore(_Memory):
                 self._open(write.session)
                 self._sessions[write.session].add(write, self._clock())
                 self._trusted.add(write.session)
-        return conflict
+        return conflict if conflict is not None or self.confirms else Unconfirmed()
 
     def _conflict(self, write: Append) -> Conflict | None:
         epoch = self._current.get(write.session.room)
@@ -382,9 +401,19 @@ class MemoryArchive(_Memory):
             for event in (event for batch in batches for event in batch.events):
                 if self.refuse is not None and self.refuse(event):
                     raise Refused("a row is refused")
+            self._check_places(batches)
             for batch in batches:
                 changed += self._store(batch)
         return changed
+
+    def _check_places(self, batches: Sequence[Batch]) -> None:
+        ids: dict[tuple[Session, int], str] = {}
+        for batch in batches:
+            rows = self.rows(batch.session)
+            for message in (event.message for event in batch.events):
+                there = rows[message.seq].message.id if message.seq in rows else message.id
+                if ids.setdefault((batch.session, message.seq), there) != message.id:
+                    raise Refused(TAKEN)
 
     def _store(self, batch: Batch) -> int:
         old = self.sessions.get(batch.session, batch)

@@ -13,6 +13,7 @@ import msgspec
 from trio_chat.errors import Unavailable
 from trio_chat.settings import Settings, mask_url
 from trio_chat.stores.base import Archive, HotStore
+from trio_chat.stores.behind import Behind
 from trio_chat.stores.child import ChildServer, supervised
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
 from trio_chat.stores.postgres import open_postgres_archive
@@ -54,7 +55,10 @@ async def open_hot(
             prefix=settings.redis_prefix,
             expiry=settings.session_expiry_seconds,
             timeout=settings.redis_timeout,
+            replicated=settings.durability == "replicated" and not beside,
             incarnation=incarnation,
+            # Who works beside a server must not take its mark for that of a dead one.
+            behind=None if beside else Behind(settings.data_dir, settings.redis_prefix),
         )
         try:
             hot = await stack.enter_async_context(opening(require=True))

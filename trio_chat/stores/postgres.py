@@ -4,7 +4,7 @@
    back. A connection whose unit did not run to its end is terminated: never reused, never waited for.
 2. A write is one transaction of upserts in which the higher `rev` stays, so it can be repeated in whole after a
    cancel or a lost answer, and by another process at the same time. Rows go in by the order of their keys, so
-   two writers never wait for each other in a circle.
+   two writers never wait for each other in a circle. A row whose place another message has is refused, not dropped.
 3. The first call that reaches the server brings the schema up to date.
 4. The driver's errors end here, and so does what they say about rows: it may quote people's messages.
 """
@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from trio_chat.errors import Misconfigured, TrioChatError, Unavailable
 from trio_chat.message import MAX_INTEGER, Deleted, Edited, Message, Position, Receipt, epoch_started
-from trio_chat.stores.base import OUTLIVING_RECEIPTS, Archived, Refused, Session, newer
+from trio_chat.stores.base import OUTLIVING_RECEIPTS, TAKEN, Archived, Refused, Session, newer
 from trio_chat.stores.bridge import Bridge, open_bridge
 from trio_chat.stores.migrations import migrate
 
@@ -147,10 +147,13 @@ class PostgresArchive:
             return 0
         rows = await newest_states(batches)
 
-        async def write(connection: _Connection) -> int:
+        async def write(connection: _Connection) -> int | None:
             return await _write(connection, batches, rows, self._timeout)
 
         changed = await self._call(write)
+        if changed is None:
+            self._failures += 1
+            raise Refused(TAKEN)
         self._writes += 1
         self._rows += changed
         return changed
@@ -251,7 +254,11 @@ on conflict (epoch, seq) do update set
     metadata = excluded.metadata,
     edited_at = coalesce(excluded.edited_at, messages.edited_at),
     deleted_at = excluded.deleted_at
-where messages.rev < excluded.rev
+where messages.rev < excluded.rev and messages.id = excluded.id
+"""
+
+_FIND_STRANGERS = """
+select exists (select from incoming join messages using (epoch, seq) where incoming.id <> messages.id)
 """
 
 _WRITE_RECEIPTS = """
@@ -264,8 +271,12 @@ where receipts.at < excluded.at
 
 async def _write(
     connection: _Connection, batches: Sequence[Batch], states: Sequence[_State], patience: float
-) -> int:
-    """Write in one transaction, in asyncio's world. Returns how many messages were new or changed."""
+) -> int | None:
+    """Write in one transaction, in asyncio's world.
+
+    Returns:
+        How many messages were new or changed; None if another message has the place of one, and nothing was written.
+    """
     limit = int(patience * 1000)
     try:
         # The server gives up when we do, so that a lost connection holds no locks.
@@ -276,6 +287,9 @@ async def _write(
         await connection.execute(_WRITE_SESSIONS, *_session_columns(batches))
         await connection.copy_records_to_table("incoming", records=_rows(states), columns=_COLUMNS)
         status = await connection.execute(_WRITE_MESSAGES)
+        if await connection.fetchval(_FIND_STRANGERS):
+            await connection.execute("rollback")
+            return None
         if receipts := _receipt_columns(batches):
             await connection.execute(_WRITE_RECEIPTS, *receipts)
         await connection.execute("commit")
@@ -290,6 +304,9 @@ async def newest_states(batches: Sequence[Batch]) -> list[_State]:
 
     The third part of a state is when the message was last edited, as far as these events know. Others have their turn
     meanwhile.
+
+    Raises:
+        Refused: two messages claim one place.
     """
     states: dict[tuple[str, int], _State] = {}
     for batch in batches:
@@ -298,6 +315,8 @@ async def newest_states(batches: Sequence[Batch]) -> list[_State]:
                 await trio.lowlevel.checkpoint()
             key = (batch.session.epoch, event.message.seq)
             known = states.get(key)
+            if known is not None and known[1].message.id != event.message.id:
+                raise Refused(TAKEN)
             if known is None or known[1].seq < event.seq:
                 edited = event.at if isinstance(event, Edited) else known[2] if known is not None else None
                 states[key] = (batch.session, event, edited)

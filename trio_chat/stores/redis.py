@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,10 +28,12 @@ from trio_chat.stores.base import (
     Session,
     Stored,
     Submitted,
+    Unconfirmed,
     Unsettled,
     Unsynced,
     check_note,
 )
+from trio_chat.stores.behind import Behind
 from trio_chat.stores.entries import encode
 from trio_chat.stores.redis_checks import check_server, warn_of_settings
 from trio_chat.stores.redis_mending import Mender, session_script, settled
@@ -47,6 +49,7 @@ from trio_chat.stores.redis_records import (
     session_of,
     strange_receipts,
 )
+from trio_chat.stores.replicas import Replicas, open_replicas
 from trio_chat.stores.resp import Argument, Limits, ReplyError, Resp, RespStatistics, open_resp
 
 if TYPE_CHECKING:
@@ -100,10 +103,20 @@ class RedisHotStore:
     Every method raises `Unavailable` or `Misconfigured` and is safe to cancel and to repeat, as the contract says.
     """
 
-    durability: Durability = "redis"
-
-    def __init__(self, resp: Resp, names: Names, lifetime: float, incarnation: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        resp: Resp,
+        names: Names,
+        lifetime: float,
+        incarnation: Callable[[], str],
+        behind: Behind,
+        *,
+        replicas: Replicas | None = None,
+    ) -> None:
+        self.durability: Durability = "redis" if replicas is None else "replicated"
+        self._replicas = replicas
         self._resp = resp
+        self._behind = behind
         self._names = names
         self._lifetime = round(lifetime * 1000)
         self._incarnation = incarnation
@@ -125,6 +138,13 @@ class RedisHotStore:
     def incarnation(self) -> str:
         """What tells this server from one that may have lost what was written last."""
         return self._incarnation()
+
+    @property
+    def promise(self) -> Durability:
+        """See `HotStore.promise`."""
+        if not self.healthy:
+            return "memory"
+        return "replicated" if self._replicas is not None and self._replicas.follow else "redis"
 
     async def wait_health(self, healthy: bool) -> None:
         """See `HotStore.wait_health`."""
@@ -152,7 +172,8 @@ class RedisHotStore:
             if (read := read_view(view)) is not None:
                 if read.entries.unreadable:
                     await self._set_aside(session, read.entries)
-                return read.stored(session.epoch, self.incarnation)
+                stored = read.stored(session.epoch, self.incarnation)
+                return msgspec.structs.replace(stored, trusted=False) if session in self._behind else stored
             await self._mender.mend(session)
         raise Unavailable("the room's session cannot be read: it is another one each time")
 
@@ -167,13 +188,16 @@ class RedisHotStore:
             await self._mender.mend(Session(room, ""))
         return None
 
-    async def append(self, write: Append) -> Conflict | None:
+    async def append(self, write: Append) -> Conflict | Unconfirmed | None:
         """See `HotStore.append`."""
+        connects = self._resp.connects
         reply = await self._mender.run(
             _APPEND,
             write.session,
             lambda: (self._names.room(write.session.room), *self._arguments(write)),
         )
+        if reply is None and self._replicas is not None and not await self._replicas.confirm(connects):
+            return Unconfirmed()
         return _conflict(reply)
 
     def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
@@ -186,8 +210,17 @@ class RedisHotStore:
             else:
                 done(reply if isinstance(reply, TrioChatError) else _conflict(reply))
 
+        def settle_replicated(reply: Any, confirmed: bool) -> None:
+            if reply is None and not confirmed:
+                done(Unconfirmed())
+            else:
+                settle(reply)
+
         call = self._calls.get(write.session) or self._new_call(write.session)
-        return self._resp.post(call.with_arguments(self._arguments(write)), settle)
+        packed = call.with_arguments(self._arguments(write))
+        if self._replicas is not None:
+            return self._replicas.post(packed, settle_replicated)
+        return self._resp.post(packed, settle)
 
     def _new_call(self, session: Session) -> PackedCall:
         if len(self._calls) >= _CALLS:
@@ -212,6 +245,10 @@ class RedisHotStore:
         arguments += _pairs(write.carried)
         arguments += _pairs(write.receipts)
         return arguments
+
+    def note_behind(self, session: Session, behind: bool) -> None:
+        """See `HotStore.note_behind`."""
+        self._behind.note(session, behind)
 
     async def dirty(self) -> list[Session]:
         """See `HotStore.dirty`."""
@@ -308,7 +345,9 @@ async def open_redis(
     expiry: float = 1200,
     grace: float = 3600,
     timeout: float = 1.0,
+    replicated: bool = False,
     incarnation: Callable[[], str] | str | None = None,
+    behind: Behind | None = None,
     require: bool = True,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[RedisHotStore]:
@@ -320,8 +359,10 @@ async def open_redis(
         expiry: seconds of inactivity after which a session may end.
         grace: seconds a clean session is kept longer than that, should nobody end it.
         timeout: seconds a call may take.
+        replicated: whether an append waits for a replica to confirm it, a quarter of `timeout` at most.
         incarnation: what to trust a session's tail by, or a function that says so at any time, instead of the
-            server's run id: for a server of which somebody knows whether it lost something when it restarted.
+            server's run and replication ids: for a server of which somebody knows whether it lost something when it restarted.
+        behind: where to keep, across the death of this process, that a session was behind; in memory only if None.
         require: whether the server must be there now. If not, the store starts unhealthy and keeps trying.
         tls: replaces the context that a `rediss://` URL describes.
 
@@ -330,18 +371,24 @@ async def open_redis(
         Unavailable: nobody is there, if required.
     """
     names = Names(prefix)
-    async with open_resp(
-        url, limits=Limits(timeout=timeout), require=require, tls=tls, accept=check_server
-    ) as resp:
+    async with AsyncExitStack() as stack:
+        resp = await stack.enter_async_context(
+            open_resp(url, limits=Limits(timeout=timeout), require=require, tls=tls, accept=check_server)
+        )
         with suppress(Unavailable):
             await warn_of_settings(resp)
-        yield RedisHotStore(resp, names, expiry + grace, _teller(resp, incarnation))
+        replicas = await stack.enter_async_context(open_replicas(resp, timeout / 4)) if replicated else None
+        behind = behind or Behind()
+        teller = _teller(resp, incarnation, behind.generation)
+        yield RedisHotStore(resp, names, expiry + grace, teller, behind, replicas=replicas)
 
 
-def _teller(resp: Resp, incarnation: Callable[[], str] | str | None) -> Callable[[], str]:
-    if callable(incarnation):
-        return incarnation
-    return lambda: resp.run_id if incarnation is None else incarnation
+def _teller(resp: Resp, incarnation: Callable[[], str] | str | None, generation: str) -> Callable[[], str]:
+    def tell() -> str:
+        return resp.server.history if incarnation is None else str(incarnation)
+
+    teller = incarnation if callable(incarnation) else tell
+    return (lambda: f"{teller()}+{generation}") if generation else teller
 
 
 async def _read_in_pieces(raw: Sequence[Sequence[Any]]) -> Entries:

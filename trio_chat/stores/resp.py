@@ -76,9 +76,9 @@ class Resp:
         return self._keeper.server
 
     @property
-    def run_id(self) -> str:
-        """The run id of the server that the next call goes to; "" if it would not say."""
-        return self._keeper.server.run_id
+    def connects(self) -> int:
+        """How many connections there were: two calls at the same count went over the same one."""
+        return self._keeper.connects
 
     @property
     def healthy(self) -> bool:
@@ -145,6 +145,24 @@ class Resp:
 
         try:
             link.post(packed, 1, settle)
+        except Unavailable:
+            return False
+        return True
+
+    def post_all(self, packed: bytes, count: int, done: Callable[[list[Any] | Unavailable], None]) -> bool:
+        """Send so many packed commands without waiting, as `post`; `done` gets what `pipeline` would return or raise."""
+        link = self._keeper.link
+        if link is None:
+            return False
+
+        def settle(replies: list[Any] | str) -> None:
+            if isinstance(replies, str):
+                done(Unavailable(replies))
+            else:
+                done([self._translated(link, reply) for reply in replies])
+
+        try:
+            link.post(packed, count, settle)
         except Unavailable:
             return False
         return True

@@ -84,13 +84,21 @@ class Server(msgspec.Struct, frozen=True):
 
     Attributes:
         run_id: another one after every restart.
+        replication: the id of its replication history: another one after every restart, and after every time it was
+            a replica, when it may have taken over older data than it had.
         version: of Redis, or the one that a relative of Redis is compatible with.
         mode: ``standalone``, ``cluster`` or ``sentinel``.
     """
 
     run_id: str = ""
+    replication: str = ""
     version: str = ""
     mode: str = ""
+
+    @property
+    def history(self) -> str:
+        """What names one unbroken history of writes; "" if it would not say."""
+        return f"{self.run_id} {self.replication}".strip()
 
 
 def parse_target(url: str, *, name: str = "trio-chat", tls: ssl.SSLContext | None = None) -> Target:
@@ -235,7 +243,7 @@ def _introduction(target: Target) -> list[tuple[str, ...]]:
     if target.db:
         commands.append(("SELECT", str(target.db)))
     # A user may be forbidden these two; nothing but comfort depends on the first.
-    commands += [("CLIENT", "SETNAME", target.name), ("INFO", "server")]
+    commands += [("CLIENT", "SETNAME", target.name), ("INFO",)]
     # A server that cannot serve yet says so to a PING, not to the others.
     return [*commands, ("PING",)]
 
@@ -267,4 +275,5 @@ def _server(info: object) -> Server:
     lines = info.decode(errors="replace").splitlines()
     said = dict(line.split(":", 1) for line in lines if ":" in line)
     mode = said.get("redis_mode") or said.get("server_mode", "")  # the latter is Valkey's
-    return Server(said.get("run_id", ""), said.get("redis_version", ""), mode)
+    replication = said.get("master_replid", "")
+    return Server(said.get("run_id", ""), replication, said.get("redis_version", ""), mode)
