@@ -481,6 +481,27 @@ async def test_room_stays_until_the_session_it_left_behind_is_ended(
         assert (len(lobby.rooms), stores.hot.behind, await stores.hot.load("r")) == (0, set(), None)
 
 
+@pytest.mark.parametrize("lost", [[1], [2, 3], [1, 2, 3, 4]])
+async def test_store_that_lost_entries_of_a_live_room_gets_them_again(
+    stores: Stores, lost: list[int], autojump_clock: MockClock
+) -> None:
+    """The next round finds it: the archive gets everything, and so does the store."""
+    async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
+        said = [str(number) for number in range(4)]
+        for content in said:
+            await ann.post(content)
+        stores.hot.lose_entries("r", lost)
+        await ann.post("more")
+        await lobby.syncer.sync_all()
+        await trio.sleep(1)
+        [session] = stores.hot.sessions()
+
+        assert stores.archived() == [*said, "more"]
+        assert [event.seq for event in stores.hot.log(session)] == [1, 2, 3, 4, 5]
+        assert heard(ann)[-1] == Changed(session.epoch, stores.hot.log(session)[-1])
+        assert lobby.statistics().crashes == 0
+
+
 async def test_another_process_writes_to_the_session(stores: Stores, autojump_clock: MockClock) -> None:
     """A room that was overtaken loads the session anew: the post may be repeated, and members hear both in order."""
     async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:

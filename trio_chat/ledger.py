@@ -78,6 +78,8 @@ class Ledger:
         self.degraded = False
         self.doubtful = False
         """Whether the store may have lost what it had: the next write makes sure."""
+        self.torn = False
+        """Whether it has, though its top is what it should be: the next write brings everything anew."""
         self.receipts: dict[str, Receipt] = {}
         self._marked: dict[str, Receipt] = {}
         """Those of them that the hot store does not have, nor perhaps the archive."""
@@ -100,6 +102,7 @@ class Ledger:
 
     def _begin(self, after: str | None) -> None:
         self.receipts = newest(self.receipts)
+        self.torn = False
         self._adopt(History(new_epoch(self._now(), after), self._settings.max_messages_per_session))
 
     def _adopt(self, history: History) -> None:
@@ -300,6 +303,10 @@ class Ledger:
         try:
             if self.written == 0 and not self.degraded:
                 await self._check_alone()
+            if self.torn:
+                # What is not current is opened again, with everything that is here.
+                self.torn = False
+                await self._end(self.session, self.written, 0)
             for _ in range(_ATTEMPTS):
                 conflict = await self._hot.append(self._append())
                 if conflict is None or isinstance(conflict, Unconfirmed):

@@ -241,6 +241,11 @@ class _Live:
         if (room := self._find(session)) is not None:
             room.doubt()
 
+    def note_torn(self, session: Session) -> None:
+        """See `LiveRooms`."""
+        if (room := self._find(session)) is not None:
+            room.doubt(torn=True)
+
     def note_synced(self, session: Session, seq: int) -> None:
         """See `LiveRooms`."""
         if (room := self._find(session)) is not None:

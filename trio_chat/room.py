@@ -171,9 +171,14 @@ class Room:
         self._finishing = True
         self._bell.unpark()
 
-    def doubt(self) -> None:
-        """The hot store may have lost the session: let the actor look, and write it anew if so. Synchronous."""
+    def doubt(self, *, torn: bool = False) -> None:
+        """The hot store may have lost the session: let the actor look, and write it anew if so. Synchronous.
+
+        Args:
+            torn: whether it has, though not its end: then it is written anew in any case.
+        """
         self.ledger.doubtful = True
+        self.ledger.torn = self.ledger.torn or torn
         self._bell.unpark()
 
     def unsynced(self) -> Batch | None:

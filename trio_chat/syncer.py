@@ -7,8 +7,8 @@
 3. While the archive is away rounds are tried with capped, jittered backoff, and a `flush` says no at once.
 4. A row the archive refuses is found by halving the batch, set aside (a read mark is let go of), and does not hold up
    the rest.
-5. What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session) is archived from
-   the memory of the live room.
+5. What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session or some of it) is
+   archived from the memory of the live room.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import TrioChatError
-from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session
+from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session, Unsynced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -58,6 +58,10 @@ class LiveRooms(Protocol):
         """The hot store does not know this session."""
         ...
 
+    def note_torn(self, session: Session) -> None:
+        """The hot store lacks events of this session that it had."""
+        ...
+
     def note_synced(self, session: Session, seq: int) -> None:
         """The archive has everything of the session up to `seq`."""
         ...
@@ -79,6 +83,9 @@ class NoRooms:
         return False
 
     def note_lost(self, session: Session) -> None:
+        """Do nothing."""
+
+    def note_torn(self, session: Session) -> None:
         """Do nothing."""
 
     def note_synced(self, session: Session, seq: int) -> None:
@@ -243,7 +250,14 @@ class Syncer:
         ended = self._ended.get(session)
         if self._hot.healthy and not self._rooms.is_degraded(session):
             found = await self._hot.unsynced(session, _BATCH_ROWS)
+            if found is not None and (held := self._torn(found)) is not None:
+                return msgspec.structs.replace(held, ended=ended), max(held.top, found.top)
             if found is not None:
+                if found.upto > found.synced and not (found.events or found.unreadable):
+                    logger.error(
+                        "room %s: events %d to %d of session %s are nowhere any more",
+                        session.room, found.synced + 1, found.upto, session.epoch,
+                    )  # fmt: skip
                 if not (found.events or found.receipts or ended or found.upto > found.synced):
                     return None, found.top
                 return Batch(session, found.upto, found.events, ended, found.receipts), found.top
@@ -255,6 +269,26 @@ class Syncer:
             return msgspec.structs.replace(held, ended=ended), held.top
         # A clean session that has ended is nowhere any more; that it has is still to be told.
         return (Batch(session, 0, (), ended) if ended else None), 0
+
+    def _torn(self, found: Unsynced) -> Batch | None:
+        """Return what the live room has of a session if the hot store lacks some of that, else None.
+
+        What is superseded leaves the room's memory first, so whatever is there now was there when it was read.
+        """
+        there = {event.seq for event in found.events}
+        held = self._rooms.held(found.session)
+        events = () if held is None else held.events
+        lacking = [
+            event.seq for event in events if found.synced < event.seq <= found.upto and event.seq not in there
+        ]
+        if held is None or not lacking:
+            return None
+        logger.warning(
+            "room %s: the hot store has lost %d events of session %s (%d to %d); the room has them",
+            found.session.room, len(lacking), found.session.epoch, lacking[0], lacking[-1],
+        )  # fmt: skip
+        self._rooms.note_torn(found.session)
+        return held
 
     async def _write(self, batches: Sequence[Batch]) -> int:
         """Write, halving what the archive refuses until the row that does it stands alone."""

@@ -434,7 +434,7 @@ async def test_every_call_survives_a_key_of_the_wrong_type(hot: RedisHotStore, k
         assert await seqs(hot, "other") == [1, 2]
 
 
-@pytest.mark.parametrize("kind", ["log", "keys", "read", "pending", "dirty"])
+@pytest.mark.parametrize("kind", ["keys", "read", "pending", "dirty"])
 async def test_append_stops_before_its_first_write(hot: RedisHotStore, keys: Keys, kind: str) -> None:
     """An append that meets a key of the wrong type has written nothing, so it can be made again."""
     await written(hot, posts(1, 2))
@@ -447,6 +447,39 @@ async def test_append_stops_before_its_first_write(hot: RedisHotStore, keys: Key
     assert stored.events[-1] == post(3)
     assert (stored.top, stored.keys, stored.receipts) == (3, {"m3": 3}, {"u": Receipt("m3", NOON)})
     assert await hot.dirty() == [SESSION]
+
+
+@pytest.mark.parametrize("synced", [0, 2])
+@pytest.mark.parametrize("receipts", [{}, {"u": Receipt("m3", NOON)}])
+async def test_append_to_a_session_without_its_log(
+    hot: RedisHotStore, keys: Keys, synced: int, receipts: dict[str, Receipt]
+) -> None:
+    """It writes nothing, whichever way it goes: who has the events is to bring them all."""
+    await written(hot, posts(1, 2))
+    await hot.mark_synced([(SESSION, synced)])
+    spoil(keys, "log")
+    outcomes = [await hot.append(posts(3, 3, receipts=receipts)) for _ in range(2)]
+    await written(hot, posts(1, 3, expect=0, receipts=receipts))
+    stored = await hot.load(ROOM)
+
+    assert outcomes == [Conflict(None, 0, "")] * 2
+    assert stored is not None
+    assert (stored.top, stored.trusted, await seqs(hot)) == (3, True, [1, 2, 3])
+    assert await hot.dirty() == [SESSION]
+
+
+async def test_session_whose_newest_entry_was_set_aside_is_whole(hot: RedisHotStore, keys: Keys) -> None:
+    """The log has come to its top all the same, also where it was brought anew without that entry."""
+    await written(hot, posts(1, 3))
+    await hot.quarantine(SESSION, 3, "refused")
+    trusted = [await trusts(hot)]
+    keys.console("DEL", keys["log"])
+    await written(hot, write(*posts(1, 2).events, top=3, expect=0))
+    trusted.append(await trusts(hot))
+    await written(hot, posts(4, 4))
+
+    assert trusted == [True, True]
+    assert await seqs(hot) == [1, 2, 4]
 
 
 async def test_new_session_stops_before_its_first_write_too(hot: RedisHotStore, keys: Keys) -> None:
@@ -683,7 +716,9 @@ async def test_meta_without_log(hot: RedisHotStore, keys: Keys) -> None:
 
     assert stored is not None
     assert (stored.top, stored.events, stored.trusted) == (3, (), False)
-    await written(hot, posts(4, 4))
+    assert await hot.append(posts(4, 4)) == Conflict(None, 0, "")
+    await written(hot, posts(1, 4, expect=0))
+    assert await seqs(hot) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("value", ["", "junk", "x" * 36, b"\xff", NEWER, "*"])

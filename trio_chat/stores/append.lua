@@ -29,7 +29,8 @@ local function go_on()
   local time = digits(now_ms())
   remember_dirty(MEMBER, time)
   for i = events_at, superseded_at - 1, 2 do
-    if type(redis.pcall('XADD', LOG, ARGV[i] .. '-0', 'e', ARGV[i + 1])) == 'table' then
+    -- An error is a table; false says that there is no log.
+    if type(redis.pcall('XADD', LOG, 'NOMKSTREAM', ARGV[i] .. '-0', 'e', ARGV[i + 1])) ~= 'string' then
       return false
     end
   end
@@ -44,11 +45,29 @@ if go_on() then
   return false
 end
 
--- 2. What is there? A current session without meta is none.
+-- 2. What is there? A current session without meta is none, nor is one whose log is gone, or an older one: the
+--    writer then brings everything anew.
 local current = redis.call('GET', NOW)
 local there = current and read_meta(base .. ':meta:' .. current)
-if not there then
-  current = false
+local logged = redis.call('XLEN', LOG)
+-- The seq that the log has come to, were its entries gone since.
+local function logged_upto()
+  local info = redis.pcall('XINFO', 'STREAM', LOG)
+  for i = 1, info.err and 0 or #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return tonumber(string.match(info[i + 1], '^%d+'))
+    end
+  end
+  return 0
+end
+local function has_lost_its_log()
+  if there.top > there.synced and events > 0 and expect > 0 then
+    return logged == 0 and redis.call('EXISTS', LOG) == 0
+  end
+  return logged_upto() < there.top
+end
+if not there or current == EPOCH and has_lost_its_log() then
+  current, there = false, nil
 end
 local opening = current ~= EPOCH
 
@@ -67,7 +86,6 @@ elseif there.top ~= expect then
 end
 
 -- 4. Can all of it be written?
-local logged = redis.call('XLEN', LOG)
 if ids > 0 then
   redis.call('LLEN', IDS)
 end
@@ -143,8 +161,8 @@ else
     end
   end
 end
-if events == 0 and logged == 0 and top > synced then
-  -- A dirty session has a log, were it an empty one: if there is none, somebody took it, see load.
+if opening and logged_upto() < top then
+  -- A session has a log that has come to its top, were it an empty one: otherwise somebody took it, see load.
   redis.pcall('XADD', LOG, digits(top) .. '-0', 'e', '')
   redis.pcall('XDEL', LOG, digits(top) .. '-0')
 end

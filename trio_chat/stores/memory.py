@@ -6,7 +6,7 @@ stands for a refused connection, a slow network or a lost answer; `trio_chat.tes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -192,6 +192,12 @@ class MemoryHotStore(_Memory):
         kept.top = max(kept.top - count, 0)
         kept.log = {seq: event for seq, event in kept.log.items() if seq <= kept.top}
         self.distrust()
+
+    def lose_entries(self, room: str, seqs: Iterable[int]) -> None:
+        """Forget entries of a room's log and nothing else, as if somebody put an older copy in its place."""
+        kept = self._sessions[Session(room, self._current[room])]
+        for seq in seqs:
+            kept.log.pop(seq, None)
 
     def distrust(self) -> None:
         """Become another server, as far as `Stored.trusted` is concerned."""

@@ -191,7 +191,7 @@ class View(msgspec.Struct, frozen=True):
     Attributes:
         meta: its meta.
         now: the server's clock, in ms.
-        has_log: whether there is a log, were it empty.
+        logged: the seq that the log has come to, were its entries gone since; 0 if there is none.
         entries: the log.
         keys: see `Stored.keys`.
         receipts: see `Stored.receipts`.
@@ -199,7 +199,7 @@ class View(msgspec.Struct, frozen=True):
 
     meta: Meta
     now: int
-    has_log: bool
+    logged: int
     entries: Entries
     keys: dict[str, int]
     receipts: dict[str, Receipt]
@@ -213,8 +213,8 @@ class View(msgspec.Struct, frozen=True):
             synced=meta.synced,
             floor=meta.floor,
             first=meta.first,
-            # What is dirty has a log; if it has not, somebody took it.
-            trusted=meta.incarnation == incarnation and (self.has_log or meta.top == meta.synced),
+            # If the log has not come to the top somebody took it, or put an older one in its place.
+            trusted=meta.incarnation == incarnation and self.logged >= meta.top,
             events=self.entries.events,
             keys=self.keys,
             receipts=self.receipts,
@@ -231,7 +231,7 @@ def look_at(session: Session, names: Names) -> list[tuple[str, ...]]:
         ("GET", now),
         ("TIME",),
         ("HGETALL", meta),
-        ("EXISTS", log),
+        ("XINFO", "STREAM", log),
         ("XRANGE", log, "-", "+"),
         ("LRANGE", keys, "0", "-1"),
         ("HGETALL", read),
@@ -239,13 +239,23 @@ def look_at(session: Session, names: Names) -> list[tuple[str, ...]]:
     ]
 
 
+def _logged_upto(info: Sequence[Any] | Exception) -> int:
+    if isinstance(info, Exception):
+        return 0
+    return seq_of(dict(zip(info[::2], info[1::2], strict=True))[b"last-generated-id"])
+
+
 def read_view(replies: Sequence[Any]) -> View | None:
     """Read what `look_at` returned, or return None if the session needs repair."""
-    if any(isinstance(reply, Exception) for reply in replies):
+    *others, entries, keys, receipts = replies
+    _, (seconds, microseconds), pairs, info = others
+    # That there is no log is an error to XINFO alone.
+    if any(isinstance(reply, Exception) for reply in (pairs, entries, keys, receipts)):
         return None
-    _, (seconds, microseconds), pairs, has_log, entries, keys, receipts = replies
     meta = read_meta(pairs)
     if meta is None:
         return None
     now = int(seconds) * 1000 + int(microseconds) // 1000
-    return View(meta, now, has_log == 1, read_entries(entries), read_keys(keys), read_receipts(receipts))
+    return View(
+        meta, now, _logged_upto(info), read_entries(entries), read_keys(keys), read_receipts(receipts)
+    )
