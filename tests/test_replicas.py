@@ -201,3 +201,33 @@ def relearn(pair: Pair) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         primary.replicaof("NO", "ONE")
+
+
+async def test_acks_say_whether_a_replica_has_it(tmp_path: Path, pair: Pair, postgres_server: str) -> None:
+    """While the replica is gone they come all the same, as redis: one of them late, once; then as replicated again."""
+    settings = {"DURABILITY": "replicated", "REPLICA_TIMEOUT": "0.4"}
+    with started(tmp_path, pair, postgres_server, **settings) as server:
+        async with connect(server.url, user="ada") as ada:
+            joined, _ = await ada.join("room")
+            with_it = await say(ada, "with", 5)
+            pair.replica.pause()
+            since = trio.current_time()
+            first = await say(ada, "first", 1)
+            late = trio.current_time() - since
+            together = await ada.send_many("room", [f"together {number}" for number in range(200)])
+            took = trio.current_time() - since
+            pair.replica.resume()
+            with trio.fail_after(10):
+                while (last := await ada.send("room", "again"))["durability"] != "replicated":
+                    await trio.lowlevel.checkpoint()
+            with pair.console(pair.replica) as replica:
+                [log] = replica.keys("*:log:*")
+                replicated_upto = replica.xinfo_stream(log)["last-generated-id"]
+
+    assert joined["durability"] == "replicated"
+    assert {ack["durability"] for ack in with_it} == {"replicated"}
+    assert {ack["durability"] for ack in [*first, *together]} == {"redis"}
+    assert 0.4 <= late < 1
+    assert took < 2  # a replica that has just gone may be taken for one that is back, once or twice
+    assert replicated_upto == f"{last['seq']}-0".encode()
+    assert "no replica of Redis confirms in time" in server.log

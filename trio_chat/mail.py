@@ -128,7 +128,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         id: the message.
         epoch, seq: the event.
-        durability: the step of the ladder it has reached: "memory", "redis" or "archive".
+        durability: the step of the ladder it has reached: "memory", "redis", "replicated" or "archive".
         duplicate: whether this request changed nothing because it had been carried out before.
     """
 

@@ -64,6 +64,7 @@ class Settings:
     redis_timeout: float = 1.0
     database_timeout: float = 5.0
     durability: Literal["redis", "replicated"] = "redis"
+    replica_timeout: float = 0.25
 
     host: str = "127.0.0.1"
     port: int = 8000

@@ -122,8 +122,9 @@ ROWS: tuple[Setting, ...] = (
         (
             "durability",
             choice("redis", "replicated"),
-            "replicated lets an ack wait, shortly, until a replica of Redis has the message too.",
+            "replicated lets an ack wait until a replica of Redis has the message too.",
         ),
+        ("replica_timeout", SECONDS, "How long it waits; then the ack says redis. Below REDIS_TIMEOUT."),
     ),
     *_group(
         "Listening",
@@ -205,7 +206,17 @@ class _Rule(NamedTuple):
     problem: str
 
 
+def _below_if_replicated(durability: str, timeout: float, redis_timeout: float) -> bool:
+    return durability != "replicated" or timeout < redis_timeout
+
+
 _RULES = (
+    # Or waiting for a replica would be taken for a server that does not answer.
+    _Rule(
+        ("durability", "replica_timeout", "redis_timeout"),
+        _below_if_replicated,
+        "REPLICA_TIMEOUT={1}: expected less than REDIS_TIMEOUT={2}",
+    ),
     _Rule(
         ("upstash_redis_rest_url", "upstash_redis_rest_token"),
         _both_or_neither,

@@ -57,7 +57,7 @@ def follow(replica: EmbeddedValkey, primary: EmbeddedValkey) -> None:
 @asynccontextmanager
 async def opened(server: EmbeddedValkey, prefix: str) -> AsyncIterator[RedisHotStore]:
     """Open a store that waits for replicas."""
-    async with open_redis(server.url, prefix=prefix, replicated=True, timeout=2.0) as hot:
+    async with open_redis(server.url, prefix=prefix, replica_timeout=0.5, timeout=2.0) as hot:
         yield hot
 
 
@@ -161,7 +161,7 @@ async def test_server_that_may_not_be_waited_on(own_valkey: EmbeddedValkey, own_
     """The start ends with a line that names the setting."""
     own_console("ACL", "SETUSER", "ann", "on", ">pw", "~*", "+@all", "-wait")
     with pytest.raises(Misconfigured, match="DURABILITY=replicated: Redis refuses WAIT"):
-        async with open_redis(f"unix://ann:pw@{own_valkey.socket}", replicated=True):
+        async with open_redis(f"unix://ann:pw@{own_valkey.socket}", replica_timeout=0.5):
             pass
 
 

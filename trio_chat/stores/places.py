@@ -55,7 +55,9 @@ async def open_hot(
             prefix=settings.redis_prefix,
             expiry=settings.session_expiry_seconds,
             timeout=settings.redis_timeout,
-            replicated=settings.durability == "replicated" and not beside,
+            replica_timeout=settings.replica_timeout
+            if settings.durability == "replicated" and not beside
+            else None,
             incarnation=incarnation,
             # Who works beside a server must not take its mark for that of a dead one.
             behind=None if beside else Behind(settings.data_dir, settings.redis_prefix),

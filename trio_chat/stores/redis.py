@@ -345,7 +345,7 @@ async def open_redis(
     expiry: float = 1200,
     grace: float = 3600,
     timeout: float = 1.0,
-    replicated: bool = False,
+    replica_timeout: float | None = None,
     incarnation: Callable[[], str] | str | None = None,
     behind: Behind | None = None,
     require: bool = True,
@@ -359,9 +359,11 @@ async def open_redis(
         expiry: seconds of inactivity after which a session may end.
         grace: seconds a clean session is kept longer than that, should nobody end it.
         timeout: seconds a call may take.
-        replicated: whether an append waits for a replica to confirm it, a quarter of `timeout` at most.
+        replica_timeout: how many seconds an append waits for a replica to confirm it, less than `timeout`; None if it
+            does not.
         incarnation: what to trust a session's tail by, or a function that says so at any time, instead of the
-            server's run and replication ids: for a server of which somebody knows whether it lost something when it restarted.
+            server's run and replication ids: for a server of which somebody knows whether it lost something when it
+            restarted.
         behind: where to keep, across the death of this process, that a session was behind; in memory only if None.
         require: whether the server must be there now. If not, the store starts unhealthy and keeps trying.
         tls: replaces the context that a `rediss://` URL describes.
@@ -377,7 +379,9 @@ async def open_redis(
         )
         with suppress(Unavailable):
             await warn_of_settings(resp)
-        replicas = await stack.enter_async_context(open_replicas(resp, timeout / 4)) if replicated else None
+        replicas = None
+        if replica_timeout is not None:
+            replicas = await stack.enter_async_context(open_replicas(resp, replica_timeout))
         behind = behind or Behind()
         teller = _teller(resp, incarnation, behind.generation)
         yield RedisHotStore(resp, names, expiry + grace, teller, behind, replicas=replicas)
