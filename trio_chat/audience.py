@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from trio_chat.failures import describe
 from trio_chat.mail import Hear, Hearing, Member, Presence, Typing, Voice, Wire
 
 if TYPE_CHECKING:
@@ -206,11 +207,11 @@ class Audience:
                     continue
                 try:
                     hear(parcel, droppable=droppable)
-                except Exception:
+                except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
                     failed.append(member)
-                    logger.exception(
-                        "room %s: a member of user %s failed to take a message and is out",
-                        self._room, member.user,
+                    logger.error(  # noqa: TRY400 - what an exception says may quote somebody
+                        "room %s: a member of user %s failed to take a message and is out: %s",
+                        self._room, member.user, describe(failure),
                     )  # fmt: skip
         for told in news:
             if self._news.get(told.user) is told:

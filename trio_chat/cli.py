@@ -19,6 +19,7 @@ from trio_chat import bench
 from trio_chat.app import App, load_tls, open_app, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
+from trio_chat.failures import describe
 from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
@@ -148,7 +149,14 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
         settings.session_sync_interval_seconds,
     )
     _calm_collector()
-    return trio.run(serve, settings)
+    try:
+        return trio.run(serve, settings)
+    except Exception as failure:
+        if all(isinstance(leaf, TrioChatError) for leaf in leaves(failure)):
+            raise
+        # Not with a traceback, as other commands do: what its exceptions say may quote somebody.
+        logger.critical("the server failed in a way nobody expected: %s", describe(failure))
+        return 1
 
 
 def _calm_collector() -> None:

@@ -20,6 +20,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import Unavailable
+from trio_chat.failures import describe
 from trio_chat.gathering import Gathering
 from trio_chat.ledger import Overtaken
 from trio_chat.mail import Leave, Look, View
@@ -174,11 +175,16 @@ class Lobby:
                 logger.warning("room %s is loaded anew: %s", room.name, error)
                 room.recover(Unavailable("the room was changed elsewhere; try again"))
                 await trio.sleep(_PAUSE)
-            except Exception:
+            except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
                 self._crashes += 1
                 crashes = [at for at in crashes if at > trio.current_time() - _CRASH_SECONDS]
                 crashes.append(trio.current_time())
-                logger.exception("room %s crashed (%d times within a minute)", room.name, len(crashes))
+                logger.error(  # noqa: TRY400 - what an exception says may quote somebody
+                    "room %s crashed (%d times within a minute): %s",
+                    room.name,
+                    len(crashes),
+                    describe(failure),
+                )
                 if len(crashes) >= _CRASHES and not room.holds_alone:
                     room.close("the room failed too often and was closed; join again later")
                 room.recover(Unavailable("the room failed on this request; it was not carried out again"))

@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from trio_chat.audience import Audience
 from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
+from trio_chat.failures import describe
 from trio_chat.gathering import Gathering
 from trio_chat.ledger import Ledger
 from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
@@ -403,8 +404,9 @@ class Room:
         self.abandon(Unavailable(reason, ReplyCode.ROOM_CLOSED))
         try:
             self.audience.tell([Closed(reason)])
-        except Exception:
-            logger.exception("room %s: the members could not be told that it is closed", self.name)
+        except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
+            what = describe(failure)
+            logger.error("room %s: the members could not be told that it is closed: %s", self.name, what)  # noqa: TRY400 - it may quote somebody
         self.audience.clear()
         self._bell.unpark_all()
 

@@ -22,6 +22,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import TrioChatError
+from trio_chat.failures import explain
 from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session, Unsynced
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ class Syncer:
                 self._behind, self._not_before = 0, 0.0
             except TrioChatError as error:
                 self._back_off(error)
-            except Exception as error:
-                logger.exception("sync failed in a way nobody expected")
+            except Exception as error:  # noqa: BLE001 - it ends here, and is logged
+                logger.error("sync failed in a way nobody expected")  # noqa: TRY400 - what it says may quote somebody
                 self._back_off(error)
             finally:
                 self._rounds += 1
@@ -200,7 +201,7 @@ class Syncer:
         delay = min(low * 2 ** min(self._behind, 16), high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         self._behind += 1
         self._not_before = trio.current_time() + delay
-        logger.warning("sync failed, again in %.1f s: %s", delay, error)
+        logger.warning("sync failed, again in %.1f s: %s", delay, explain(error))
 
     async def _sync(self, wanted: set[Session], *, everything: bool) -> None:
         sessions = wanted | self._ended.keys()

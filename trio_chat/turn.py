@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable
+from trio_chat.failures import describe
 from trio_chat.history import Change, key_name
 from trio_chat.mail import (
     Accepted,
@@ -282,5 +283,5 @@ def answer(mail: Mail, given: Answer) -> None:
     """Answer mail. Whoever fails to take an answer fails alone: the room goes on."""
     try:
         mail.answer(given)
-    except Exception:
-        logger.exception("an answer was not taken: %s", type(mail).__name__)
+    except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
+        logger.error("an answer to %s was not taken: %s", type(mail).__name__, describe(failure))  # noqa: TRY400 - it may quote somebody

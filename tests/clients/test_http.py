@@ -188,7 +188,7 @@ async def test_failing_application(open_site: Any, caplog: pytest.LogCaptureFixt
     await wire.send(get("/fail"))
     await expect(wire, 500, b"")
 
-    assert "RuntimeError at Site.serve" in caplog.text
+    assert "RuntimeError at test_http.py:" in caplog.text
     assert "secret" not in caplog.text
     assert wire.served.server.statistics().failed == 0
 

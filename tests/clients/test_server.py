@@ -367,7 +367,7 @@ async def test_containment(
     await other.say("x")
 
     await other.expect_close(1000)
-    assert "ValueError at Broken.fail:" in caplog.text
+    assert "ValueError at test_server.py:" in caplog.text
     assert "secret" not in caplog.text
 
 

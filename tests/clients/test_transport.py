@@ -11,7 +11,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from trio_chat.clients.frames import ping_frame, text_frame
 from trio_chat.clients.handshake import HeadReader
-from trio_chat.clients.transport import Link, Transport, describe
+from trio_chat.clients.transport import Link, Transport
 
 FAST = {"ping_interval": 0.1, "ping_timeout": 0.1}
 
@@ -487,21 +487,3 @@ async def test_stream_beneath() -> None:
     assert b"Odd" not in first
     with pytest.raises(trio.ClosedResourceError):
         await stream.receive_some()
-
-
-def raised(failure: Exception) -> Exception:
-    try:
-        raise failure
-    except type(failure) as caught:
-        return caught
-
-
-def test_describe() -> None:
-    """A failure is described by its kinds and places, without what it says."""
-    failures = [raised(ValueError("secret")), raised(KeyError("secret")), OSError("secret")]
-    text = describe(ExceptionGroup("secret", failures))
-
-    assert "secret" not in text
-    assert text.startswith("ValueError at raised:")
-    assert ", KeyError at raised:" in text
-    assert text.endswith(", OSError")

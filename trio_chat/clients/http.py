@@ -34,7 +34,7 @@ from hypercorn.typing import ConnectionState
 from typing_extensions import override
 
 from trio_chat.clients.handshake import HeadReader, Refused, wants_websocket
-from trio_chat.clients.transport import describe
+from trio_chat.failures import describe
 
 if TYPE_CHECKING:
     from trio_chat.clients.handshake import Head

@@ -19,6 +19,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import TrioChatError
+from trio_chat.failures import explain
 
 if TYPE_CHECKING:
     from trio_chat.clients.offsets import Offset
@@ -190,7 +191,7 @@ class Recoveries:
                 found = await self._hot.kept(pid)
             note = _decoder.decode(found) if found is not None else None
         except (TrioChatError, msgspec.MsgspecError) as error:
-            logger.warning("a client's rooms could not be looked up: %s", error)
+            logger.warning("a client's rooms could not be looked up: %s", explain(error))
             note = None
         if note is None or pid in self._ended:
             return None

@@ -37,9 +37,9 @@ from trio_chat.clients.transport import (
     Secure,
     SecureChannel,
     ServerLimits,
-    describe,
 )
 from trio_chat.errors import CloseCode
+from trio_chat.failures import describe
 
 if TYPE_CHECKING:
     from trio_chat.gathering import Gathering

@@ -19,7 +19,7 @@ import logging
 import math
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -30,6 +30,7 @@ from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, pin
 from trio_chat.clients.handshake import Head, Request, accept, canonical
 from trio_chat.clients.outbox import Data, Offer, Outbox, OutboxStatistics
 from trio_chat.errors import CloseCode
+from trio_chat.failures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -635,15 +636,3 @@ class Link:
         mark = self._outbox.sent if self._outbox.waiting else -1
         if self._progress.still(mark, now) >= (limit or math.inf) and mark >= 0:
             self.outbox_full()
-
-
-def describe(failure: BaseException) -> str:
-    """Say what failed and where, without a word of what was being said: messages of errors may quote it."""
-    if isinstance(failure, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", failure)
-        return ", ".join(dict.fromkeys(describe(part) for part in group.exceptions))
-    trace = failure.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
-    return type(failure).__qualname__ + where

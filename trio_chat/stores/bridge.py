@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 import trio
 from typing_extensions import override
 
+from trio_chat.failures import describe
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
@@ -95,4 +97,6 @@ async def open_bridge() -> AsyncGenerator[Bridge, None]:
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _log.error("asyncio: %s", context.get("message"), exc_info=context.get("exception"))
+    # What the exception says may quote somebody; so may asyncio, where it shows what a callback was called with.
+    failure, message = context.get("exception"), str(context.get("message")).partition("(")[0]
+    _log.error("asyncio: %s: %s", message, "no exception" if failure is None else describe(failure))

@@ -123,6 +123,7 @@ def meaning_of(text: str) -> Meaning:
 def as_exception(text: str) -> Unavailable | Misconfigured | ReplyError:
     """Return the exception a caller gets for an error reply. None of them was applied, but for a `ReplyError`."""
     code = code_of(text)
+    text = text.partition(", with args beginning with")[0]  # they may be somebody's words
     match meaning_of(text):
         case Meaning.REFUSED | Meaning.ELSEWHERE:
             return Unavailable(f"Redis refused: {text[:_LONGEST]}")

@@ -35,8 +35,8 @@ from trio_chat.clients.engine.terms import (
 )
 from trio_chat.clients.engineio import Kind, Packet, decode, decode_payload, encode, open_packet
 from trio_chat.clients.frames import text_frame
-from trio_chat.clients.transport import describe
 from trio_chat.errors import BadRequest, CloseCode
+from trio_chat.failures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,0 +1,39 @@
+"""What may be told of a failure: its kind and its places. Its message may quote what people said, so that never is."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from traceback import walk_tb
+from typing import cast
+
+from trio_chat.errors import TrioChatError
+
+_PLACES = 8
+
+
+def describe(failure: BaseException) -> str:
+    """Say what failed, where, and what had called that, in one line and without a word of what was being said.
+
+    ``ValueError at history.py:12 post < turn.py:34 _change``: the innermost place first. What led to the failure comes
+    behind ``from``; the failures of a group have commas between.
+    """
+    if isinstance(failure, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", failure)
+        return ", ".join(dict.fromkeys(describe(part) for part in group.exceptions))
+    text = _describe_alone(failure)
+    cause = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
+    return f"{text} from {_describe_alone(cause)}" if cause is not None else text
+
+
+def explain(failure: BaseException) -> str:
+    """Return what an error of ours says, which quotes nobody; `describe` any other."""
+    return str(failure) if isinstance(failure, TrioChatError) else describe(failure)
+
+
+def _describe_alone(failure: BaseException) -> str:
+    places = [
+        f"{PurePath(frame.f_code.co_filename).name}:{line} {frame.f_code.co_name}"
+        for frame, line in walk_tb(failure.__traceback__)
+    ]
+    where = " < ".join(reversed(places[-_PLACES:]))
+    return f"{type(failure).__qualname__} at {where}" if where else type(failure).__qualname__
