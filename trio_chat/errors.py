@@ -82,7 +82,7 @@ class CloseCode(IntEnum):
     BAD_REQUESTS = 4500
     """Too many malformed requests in a short time."""
     UNAUTHORIZED = 4501
-    """The token was not accepted."""
+    """The token is not accepted, or not any more: it is wrong, it has expired, or access was withdrawn. Get another."""
     TOO_MANY_CONNECTIONS = 4529
     """This user has as many connections as allowed."""
 

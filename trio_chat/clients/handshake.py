@@ -30,6 +30,10 @@ _HEAD_ENDS: Final = b"\r\n\r\n"
 _LOOSE_LINES: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\n[ \t]")
 # h11 keeps one of two that are equal.
 _LENGTHS: Final = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
+# RFC 3986, section 3.2.2: an address in brackets, or a name; then perhaps a port.
+_HOST: Final = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
 _JUDGED: Final = (b"host", b"connection", b"upgrade")
 _PREFIX: Final = b"sec-websocket-"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -180,6 +184,8 @@ def _check_head(head: Head, raw: bytes) -> None:
         raise Refused(400, "Expected a request target that begins with a slash.")
     if not head.headers.get(b"host", b"").isascii():
         raise Refused(400, "Expected the header host to be ASCII.")
+    if _HOST.fullmatch(head.headers.get(b"host") or b"none") is None:
+        raise Refused(400, "Expected the header Host to be a host and perhaps a port.")
     lengths = _LENGTHS.findall(raw)
     if len(lengths) > 1 or b"," in b"".join(lengths):
         raise Refused(400, "Expected one header Content-Length with one number.")

@@ -61,6 +61,15 @@ HEADER_CASES: dict[str, tuple[dict[str, str | None], int]] = {
     "no host": ({"Host": None}, 400),
     "empty host": ({"Host": ""}, 400),
     "two hosts": ({"host": "other"}, 400),
+    "a space in the host": ({"Host": "a b"}, 400),
+    "a tab in the host": ({"Host": "a\tb"}, 400),
+    "a user in the host": ({"Host": "user@host"}, 400),
+    "a path in the host": ({"Host": "host/path"}, 400),
+    "a host with a port that is none": ({"Host": "host:http"}, 400),
+    "a host with two ports": ({"Host": "host:80:80"}, 400),
+    "a host with half a bracket": ({"Host": "[::1"}, 400),
+    "a host in quotes": ({"Host": '"host"'}, 400),
+    "a host with half an escape": ({"Host": "host%4"}, 400),
     **{
         f"non-ASCII {name}": ({name: (HEADERS.get(name) or "x") + ", \xff"}, 400)
         for name in (*HEADERS, "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Accept")
