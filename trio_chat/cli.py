@@ -24,6 +24,7 @@ from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
 from trio_chat.tail import follow
+from trio_chat.watchdog import watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -179,6 +180,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.
     running: App | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
             async with open_app(settings) as app:
                 running = app
                 _introduce(app)

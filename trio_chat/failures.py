@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import PurePath
 from traceback import walk_tb
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from trio_chat.errors import TrioChatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
 
 _PLACES = 8
 
@@ -30,10 +35,14 @@ def explain(failure: BaseException) -> str:
     return str(failure) if isinstance(failure, TrioChatError) else describe(failure)
 
 
-def _describe_alone(failure: BaseException) -> str:
-    places = [
+def describe_places(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Say where some frames are, given with their lines, from the innermost on: the first few of them."""
+    return " < ".join(
         f"{PurePath(frame.f_code.co_filename).name}:{line} {frame.f_code.co_name}"
-        for frame, line in walk_tb(failure.__traceback__)
-    ]
-    where = " < ".join(reversed(places[-_PLACES:]))
+        for frame, line in islice(frames, _PLACES)
+    )
+
+
+def _describe_alone(failure: BaseException) -> str:
+    where = describe_places(reversed([*walk_tb(failure.__traceback__)]))
     return f"{type(failure).__qualname__} at {where}" if where else type(failure).__qualname__

@@ -106,6 +106,7 @@ class Settings:
     ping_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 2.0
     shutdown_timeout_seconds: float = 10.0
+    watchdog_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every field, then what must hold between them."""

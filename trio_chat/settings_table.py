@@ -183,6 +183,11 @@ ROWS: tuple[Setting, ...] = (
         ("ping_timeout_seconds", SECONDS, "How long it may take to answer."),
         ("close_timeout_seconds", SECONDS, "How long it may take to close."),
         ("shutdown_timeout_seconds", SECONDS, "How long stopping may take, the last sync included."),
+        (
+            "watchdog_seconds",
+            SECONDS,
+            "How long the server may be busy with one thing before a warning says with what.",
+        ),
     ),
 )
 """The table, by group, as far as it goes without `Settings`."""
