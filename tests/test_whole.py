@@ -546,6 +546,41 @@ def test_wrong_settings_end_it_at_once_and_are_all_named(tmp_path: Path) -> None
     assert not (tmp_path / "data").exists()
 
 
+def test_a_redis_that_may_lose_messages_is_warned_about(
+    tmp_path: Path, own_valkey: EmbeddedValkey, postgres_server: str
+) -> None:
+    """One line for each setting, which says what to do; and the server runs."""
+    with redis.Redis(unix_socket_path=str(own_valkey.socket)) as console:
+        console.config_set("appendonly", "no")
+        console.config_set("maxmemory-policy", "allkeys-lru")
+    stores = {"REDIS_URL": own_valkey.url, "DATABASE_URL": postgres_server}
+    with started(tmp_path, **stores) as server:
+        warnings = [line for line in server.log.splitlines() if " WARNING " in line]
+
+    assert [line.rpartition("; ")[2].rpartition(": ")[2] for line in warnings] == [
+        "set appendonly yes",
+        "set maxmemory-policy noeviction, not allkeys-lru",
+    ]
+
+
+@pytest.mark.parametrize("command", ["serve", "sync"])
+@pytest.mark.parametrize("wrong", ["REDIS_URL", "DATABASE_URL"])
+def test_credentials_that_are_wrong_end_the_start(
+    tmp_path: Path, valkey_server: str, postgres_server: str, command: str, wrong: str
+) -> None:
+    """With exit status 1 and one line that says which store will not have us, and why."""
+    stores = {"REDIS_URL": valkey_server, "DATABASE_URL": postgres_server}
+    stores[wrong] = (
+        stores[wrong].replace("unix://", "unix://ada:hunter2@").replace("postgres@", "nobody:hunter2@")
+    )
+    done = run(command, environment={"DATA_DIR": str(tmp_path), "PORT": "0", **stores})
+
+    [problem] = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert done.returncode == 1
+    assert problem.startswith("trio-chat: Redis" if wrong == "REDIS_URL" else "trio-chat: Postgres")
+    assert "hunter2" not in done.stdout + done.stderr
+
+
 def test_check_reaches_both_stores_and_says_what_is_wrong_with_each(tmp_path: Path) -> None:
     """Exit status 1, a line a problem, and no password in any of them."""
     done = run(

@@ -949,8 +949,9 @@ def test_server_that_will_do(server: Server) -> None:
     [
         ({}, ""),
         ({"appendonly": "no"}, "keeps nothing on disk"),
-        ({"appendonly": "no", "save": "60 1000"}, ""),
+        ({"appendonly": "no", "save": "60 1000"}, "keeps only snapshots on disk"),
         ({"maxmemory-policy": "allkeys-lru"}, "set maxmemory-policy noeviction, not allkeys-lru"),
+        ({"maxmemory-policy": "volatile-ttl"}, "set maxmemory-policy noeviction, not volatile-ttl"),
     ],
 )
 async def test_settings_that_lose_messages(

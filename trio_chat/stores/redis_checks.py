@@ -39,9 +39,12 @@ async def warn_of_settings(resp: Resp) -> None:
     persistence, memory, save = await resp.pipeline(
         [("INFO", "persistence"), ("INFO", "memory"), ("CONFIG", "GET", "save")]
     )
-    if _field(persistence, "aof_enabled") == "0" and save == [b"save", b""]:
+    if _field(persistence, "aof_enabled") == "0":
+        # Who keeps snapshots has what was there at the last one.
+        kept = "nothing" if save == [b"save", b""] else "only snapshots"
         _log.warning(
-            "this Redis keeps nothing on disk: a restart loses what is not archived yet; set appendonly yes"
+            "this Redis keeps %s on disk: a restart loses messages that are not archived yet; set appendonly yes",
+            kept,
         )
     policy = _field(memory, "maxmemory_policy")
     if policy not in {"", "noeviction"}:
