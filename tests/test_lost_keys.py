@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,15 @@ class Place:
 
     @asynccontextmanager
     async def lobby(self) -> AsyncIterator[Lobby]:
-        """Open a lobby for as long as the block. It archives at its end, and when it is told to."""
-        async with open_redis(self.valkey.url, prefix=self.prefix) as hot:
-            settings = Settings(session_sync_interval_seconds=3600)
-            async with open_lobby(
-                hot=hot, archive=self.archive, settings=settings, now=lambda: datetime.now(UTC)
-            ) as lobby:
+        """Open a lobby for as long as the block, 10 s at most. It archives at its end, and when it is told to."""
+        settings = Settings(session_sync_interval_seconds=3600)
+        with trio.fail_after(10):
+            async with (
+                open_redis(self.valkey.url, prefix=self.prefix) as hot,
+                open_lobby(
+                    hot=hot, archive=self.archive, settings=settings, now=lambda: datetime.now(UTC)
+                ) as lobby,
+            ):
                 yield lobby
 
     def key(self, session: Session, kind: str) -> str:
@@ -100,10 +103,7 @@ LOST = [["now"], ["meta"], ["log"], ["now", "log"], ["meta", "log"], ["now", "me
 @pytest.mark.parametrize("kinds", LOST, ids=",".join)
 async def test_lost_keys_of_a_live_room(place: Place, kinds: list[str], then: str, synced: int) -> None:
     """The room has it all, and the session goes on: nothing is missing in the archive, nor after a kill."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(trio.fail_after(10))
-        lobby = await stack.enter_async_context(place.lobby())
-        ann = await stack.enter_async_context(lobby.join("r", user="ann"))
+    async with place.lobby() as lobby, lobby.join("r", user="ann") as ann:
         said = await say(ann, 1, synced)
         await lobby.syncer.sync_all()
         said += await say(ann, synced + 1, 6)
@@ -128,10 +128,7 @@ async def test_lost_keys_of_a_live_room(place: Place, kinds: list[str], then: st
 @pytest.mark.parametrize("kinds", [["meta"], ["log"], ["meta", "log"], KINDS], ids=",".join)
 async def test_older_copies_under_a_live_room(place: Place, kinds: list[str], then: str, synced: int) -> None:
     """The same: the room knows more, and what the archive has not is taken from there. Then Redis has it again, too."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(trio.fail_after(10))
-        lobby = await stack.enter_async_context(place.lobby())
-        ann = await stack.enter_async_context(lobby.join("r", user="ann"))
+    async with place.lobby() as lobby, lobby.join("r", user="ann") as ann:
         said: list[str] = []
         for seq in range(1, 7):
             said += await say(ann, seq, seq)
@@ -164,7 +161,7 @@ async def test_keys_that_are_not_what_they_were_at_the_start(
 
     Older copies of both are the exception, if the archive has nothing newer: nobody can know.
     """
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with place.lobby() as lobby, lobby.join("r", user="ann") as ann:
             said = await say(ann, 1, 3)
             session = lobby.rooms["r"].ledger.session

@@ -89,7 +89,7 @@ async def watch(patience: float) -> None:
 def _look(dog: Watchdog, over: threading.Event, loop: int) -> None:
     while not over.wait(dog.interval):
         if dog.look(time.monotonic()):
-            frame = sys._current_frames().get(loop)  # noqa: SLF001 - documented, and the only way
+            frame = sys._current_frames().get(loop)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - documented, and the only way
             places = "" if frame is None else describe_places(walk_stack(frame))
             del frame
             logger.warning("the event loop does not run, everybody waits: it is at %s", places)
