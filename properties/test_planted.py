@@ -249,9 +249,18 @@ def lost_store_not_refilled(self: Ledger, conflict: Any) -> None:
     self.history._log = {seq: event for seq, event in self.history._log.items() if seq == self.history.top}
 
 
-@plant("test_durability", "test_s1_number_used_twice", Ledger, "_outrun", Kill())
-async def archive_not_asked(self: Ledger, stored: Any) -> None:
-    return None
+_open = Ledger.open
+
+
+@plant("test_durability", "test_s1_number_used_twice", Ledger, "open", Kill())
+async def session_not_doubted(self: Ledger) -> None:
+    # Neither what the store knows nor what the archive does.
+    stored = await self._hot.load(self.room) if self._hot.healthy else None
+    if stored is None:
+        await _open(self)
+    else:
+        self._restore(stored)
+        self.degraded = False
 
 
 @plant("test_durability", "test_s3_replays", MemoryArchive, "_store")
