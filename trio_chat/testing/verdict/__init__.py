@@ -2,7 +2,7 @@
 
 What is looked for, and found as a `Finding` of that kind:
 
-- **lost**: acknowledged, and nowhere.
+- **lost**: acknowledged, and nowhere; or marked as archived, and not in the archive.
 - **phantom**: there or seen, though nobody asked for it or it was refused.
 - **duplicate**: asked for once, there twice.
 - **agreement**: (epoch, seq) is one event, whoever tells of it.
@@ -15,7 +15,8 @@ What is looked for, and found as a `Finding` of that kind:
 What may be missing: events that were acknowledged as `memory`, behind `log.Forgot`; and any behind `log.Lost`.
 """
 
-from trio_chat.testing.verdict.judge import Finding, Kind, Verdict, judge
+from trio_chat.testing.verdict.findings import KINDS, Finding, Kind, Verdict
+from trio_chat.testing.verdict.judge import judge
 from trio_chat.testing.verdict.log import Contents, Entry, Kept, Row, Seen
 
-__all__ = ["Contents", "Entry", "Finding", "Kept", "Kind", "Row", "Seen", "Verdict", "judge"]
+__all__ = ["KINDS", "Contents", "Entry", "Finding", "Kept", "Kind", "Row", "Seen", "Verdict", "judge"]

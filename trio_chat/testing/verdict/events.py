@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from trio_chat.stores.base import Session
+    from trio_chat.testing.verdict.findings import Kind
 
 What = Literal["post", "edit", "delete"]
 
@@ -86,6 +87,7 @@ class Generation:
         self.events: dict[int, Known] = {}
         self.above: int | None = None
         self._model: Model | None = None
+        self._shown: dict[int, tuple[Seen, ...]] = {}
 
     @override
     def __repr__(self) -> str:
@@ -106,6 +108,11 @@ class Generation:
         following = Generation(self.session)
         following.events = {seq: known for seq, known in self.events.items() if seq <= above}
         return following
+
+    def share(self, seq: int, shown: tuple[Seen, ...]) -> tuple[Seen, ...]:
+        """Return this window, as the same object for all who show the same at this seq."""
+        known = self._shown.setdefault(seq, shown)
+        return known if known == shown else shown
 
     def posts(self) -> Iterator[tuple[int, Known]]:
         """Yield the events that posted something."""
@@ -170,7 +177,7 @@ class Asked:
         """Return how often a content may have been posted in a room."""
         return len(self._alive(one for one in self._texts.get(content, ()) if one.room == room))
 
-    def judge(self, room: str, known: Known) -> tuple[str, str] | None:
+    def judge(self, room: str, known: Known) -> tuple[Kind, str] | None:
         """Return the kind of mistake that an event is, and why; None if somebody asked for it."""
         if known.what == "delete":
             wanted = self._alive(self._deletes.get((room, known.id), ()))

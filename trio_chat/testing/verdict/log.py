@@ -137,9 +137,10 @@ class Left(_Entry, frozen=True, tag="left"):
 
 
 class Close(_Entry, frozen=True, tag="close"):
-    """A client's connection is over."""
+    """A client's connection is over, with this close code if it is known."""
 
     client: str
+    code: int | None = None
 
 
 class Crash(_Entry, frozen=True, tag="crash"):

@@ -84,11 +84,23 @@ class Ends:
             if kept.top > kept.synced:
                 yield f"{kept.session} is at {kept.top}, and marked as archived up to {kept.synced}"
 
-    def dangers(self) -> Iterator[str]:
-        """Yield the sessions that the hot store may let go of although the archive lacks something."""
+    def misled(self) -> Iterator[str]:
+        """Yield what the archive lacks though the hot store has been told that it is there."""
         for kept in self.contents.hot:
-            if kept.expires and kept.top > kept.synced:
-                yield f"{kept.session} expires at {kept.top}, archived up to {kept.synced}"
+            archived = {
+                row.message.seq: row.message.rev for row in self.contents.archive.get(kept.session, ())
+            }
+            for row in kept.rows:
+                seq, rev = row.message.seq, row.message.rev
+                if rev <= kept.synced and archived.get(seq, 0) < rev:
+                    yield f"{kept.session}:{rev} is marked as archived, and the archive does not have it"
+
+
+def dangers(contents: Contents) -> Iterator[str]:
+    """Yield the sessions that the hot store may let go of although the archive lacks something."""
+    for kept in contents.hot:
+        if kept.expires and kept.top > kept.synced:
+            yield f"{kept.session} expires at {kept.top}, archived up to {kept.synced}"
 
 
 def missing(kept: Kept, generation: Generation, limit: int) -> Iterator[str]:

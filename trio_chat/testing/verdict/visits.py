@@ -206,5 +206,5 @@ class Place:
 
     def _shoot(self, said: Window | Live | Recv, generation: Generation) -> None:
         if not self.tainted and self.visit is not None:
-            shown = tuple(self._shown.values())
+            shown = generation.share(said.seq, tuple(self._shown.values()))
             self.shots.append(Shot(said.at, said.client, generation, said.seq, self.visit, shown))

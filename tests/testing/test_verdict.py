@@ -150,8 +150,10 @@ def test_lost_with_the_process(durability: Any, kinds: set[str]) -> None:
     history.ack(op, seen, durability=durability)
     history.add(it.Close, "ann")
     history.add(it.Forgot, DEN, 0)
+    verdict = history.judge()
 
-    assert history.judge().kinds() == kinds
+    assert verdict.kinds() == kinds
+    assert verdict.looked.get("excused", 0) == (durability == "memory")
 
 
 def test_lost_by_the_store() -> None:
@@ -218,6 +220,37 @@ def test_duplicate_without_an_id() -> None:
     history.hear(seen, "ann", epoch=LATER)
 
     assert history.judge(*said).kinds() == {"duplicate"}
+
+
+@pytest.mark.parametrize(("once", "kinds"), [(False, set[str]()), (True, {"duplicate"})])
+def test_repeated_in_the_next_session(once: bool, kinds: set[str]) -> None:
+    """What was repeated is a new message of the next session; whether that may be is the caller's to say."""
+    history, said = talk()
+    repeat_in_the_next_session(history)
+
+    assert history.judge(*said, once=once).kinds() == kinds
+
+
+@pytest.mark.parametrize("why", [it.Lost, it.Forgot])
+def test_repeated_after_a_broken_session(why: Any) -> None:
+    """Where a session could not be continued, what was repeated may be in the next one, too; it is counted."""
+    history, said = talk()
+    history.add(why, DEN, 4)
+    repeat_in_the_next_session(history)
+    verdict = history.judge(*said, once=True)
+
+    assert verdict.findings == ()
+    assert verdict.looked["repeated"] == 1
+
+
+def repeat_in_the_next_session(history: History) -> None:
+    """Let ann say again what is in the session that has ended."""
+    history.add(it.Close, "ann")
+    history.join("ann", epoch=LATER, seq=0)
+    op, seen = history.ask("ann", "d"), message("d", 1)
+    history.hear(seen, "ann", epoch=LATER)
+    history.ack(op, seen, epoch=LATER, durability="memory")
+    history.add(it.Forgot, Session("den", LATER), 0)
 
 
 def test_carried_out_twice() -> None:
@@ -377,7 +410,24 @@ def test_dirty_session_expires() -> None:
     history, said = talk()
     kept = Kept(DEN, top=4, synced=3, rows=tuple(map(Row, said)), expires=True)
 
-    assert history.judge(hot=(kept,), settled=False).kinds() == {"window"}
+    assert history.judge(*said[:3], hot=(kept,), settled=False).kinds() == {"window"}
+
+
+def test_store_was_wrong_earlier() -> None:
+    """In the end all is well, but before that the hot store was about to delete what the archive lacked."""
+    history, said = talk()
+    kept = Kept(DEN, top=4, synced=3, rows=tuple(map(Row, said)), expires=True)
+    earlier = [Contents({}, (kept,))]
+
+    assert history.judge(*said, hot=(replace(kept, synced=4),), earlier=earlier).kinds() == {"window"}
+
+
+def test_marked_and_not_archived() -> None:
+    """The hot store has been told that the archive has something, and it has not."""
+    history, said = talk()
+    kept = Kept(DEN, top=4, synced=4, rows=tuple(map(Row, said)))
+
+    assert history.judge(*said[:3], hot=(kept,)).kinds() == {"lost"}
 
 
 def test_archive_behind() -> None:
