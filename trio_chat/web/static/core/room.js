@@ -147,6 +147,8 @@ export class Room {
     if (said.type === "message:new") this.typing.delete(entry.userId);
     if (entry.userId !== this.me) return said.type === "message:new" && !known ? entry : null;
     this.#settle((job) => job.kind === "send" && job.id === entry.id);
+    // Who has written something has read what stands above it.
+    if (said.type === "message:new") this.seen = Math.max(this.seen, entry.seq);
     return null;
   }
 

@@ -28,7 +28,7 @@ export function pieces(text) {
 /** @param {string} address @returns {boolean} whether it leads to the web, and says openly where. */
 export function isWebAddress(address) {
   const url = parsed(address);
-  // "https://bank.example@evil.example" leads to the second.
+  // What looks like a host before an @ is a name, and the address leads to what stands behind it.
   return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password;
 }
 
@@ -45,8 +45,13 @@ function trimmed(link) {
   do {
     before = link;
     link = link.replace(TRAILING, "");
-    const opening = PAIRS[link.at(-1)];
-    if (opening && !link.includes(opening)) link = link.slice(0, -1);
+    const closing = link.at(-1);
+    const opening = PAIRS[closing];
+    if (opening && count(link, closing) > count(link, opening)) link = link.slice(0, -1);
   } while (link !== before);
   return link;
+}
+
+function count(text, character) {
+  return text.split(character).length - 1;
 }

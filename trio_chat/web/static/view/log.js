@@ -55,10 +55,15 @@ export class Log {
     const anchor = this.#following ? null : this.#anchor();
     // Screen readers are not to read out what was said long ago.
     this.#root.setAttribute("aria-busy", String(room.paging || !room.entered));
+    const held = this.#held();
     arrange(this.#root, [this.#top(room, timeline.length - shown.length), ...this.#arranged(room, shown)]);
     if (this.#following) this.jump();
-    else if (anchor?.row.isConnected) this.#root.scrollTop += anchor.row.getBoundingClientRect().top - anchor.at;
+    else if (anchor !== null) this.#keepInPlace(anchor);
     this.#fill(room);
+    // Whoever was at a message that is drawn anew is still there.
+    if (held !== null && document.activeElement === document.body) {
+      this.#rows.get(held)?.node.focus({ preventScroll: true });
+    }
   }
 
   /** Bring the times up to date. */
@@ -158,8 +163,7 @@ export class Log {
     if (before === null || dayKey(new Date(before.timestamp)) !== dayKey(then)) {
       found.push(this.#heading(`day/${dayKey(then)}`, "day", dayName(then, now)));
     }
-    const fresh = (one) => room.seenAtOpening !== null && one.epoch === room.position?.epoch && one.seq > room.seenAtOpening;
-    if (fresh(entry) && !(before && fresh(before))) found.push(this.#heading("new", "day new", "New"));
+    if (isNew(room, entry) && !(before && isNew(room, before))) found.push(this.#heading("new", "day new", "New"));
     return found;
   }
 
@@ -196,15 +200,27 @@ export class Log {
     return room.timeline().length ? "beginning" : "empty";
   }
 
+  /** @returns the message that has the focus. */
+  #held() {
+    for (const [key, { node }] of this.#rows) if (node.contains(document.activeElement)) return key;
+    return null;
+  }
+
   // --- scrolling
 
+  /** @returns the first message in sight, and where its end is: its beginning may change with what is above it. */
   #anchor() {
     const top = this.#root.getBoundingClientRect().top;
-    for (const { node } of this.#rows.values()) {
-      const box = node.getBoundingClientRect();
-      if (box.bottom > top) return { row: node, at: box.top };
+    for (const [key, { node }] of this.#rows) {
+      const at = node.getBoundingClientRect().bottom;
+      if (at > top) return { key, at };
     }
     return null;
+  }
+
+  #keepInPlace({ key, at }) {
+    const node = this.#rows.get(key)?.node;
+    if (node) this.#root.scrollTop += node.getBoundingClientRect().bottom - at;
   }
 
   #scrolled() {
@@ -234,7 +250,7 @@ export class Log {
 
   /** One message at a time can be reached with Tab; the arrow keys choose which. */
   #activate(row) {
-    if (row === null || row === this.#active) return;
+    if (row === null) return;
     for (const [one, index] of [[this.#active, "-1"], [row, "0"]]) {
       one?.querySelectorAll(".tool").forEach((tool) => tool.setAttribute("tabindex", index));
     }
@@ -252,6 +268,11 @@ export class Log {
     row.focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
   }
+}
+
+/** Whether somebody had said it, unread, when the user came to the room. */
+function isNew(room, entry) {
+  return room.seenAtOpening !== null && entry.epoch === room.position?.epoch && entry.seq > room.seenAtOpening;
 }
 
 function follows(before, entry) {
