@@ -82,14 +82,14 @@ class Visitors:
     """Opens the page for people, each in a browser of their own. Nothing may go wrong in any."""
 
     def __init__(self, browser: Browser) -> None:
-        self._browser = browser
+        self.browser = browser
         self._contexts: list[BrowserContext] = []
         self._origins: set[str] = set()
         self.trouble: list[str] = []
 
     def __call__(self, address: str, user: str = "", room: str = "", **options: Any) -> Page:
         """Open the page; with a user, come in under that name, and into a room."""
-        context = self._browser.new_context(**{"viewport": {"width": 1180, "height": 800}, **options})
+        context = self.browser.new_context(**{"viewport": {"width": 1180, "height": 800}, **options})
         context.set_default_timeout(PATIENCE * 1000)
         self._contexts.append(context)
         page = context.new_page()

@@ -332,3 +332,44 @@ def test_it_is_dark_where_the_system_is_or_one_wants_it(visit: Visitors, site: S
     ada.emulate_media(color_scheme="light")
     ada.get_by_role("button", name="Dark mode").click()
     assert ada.evaluate(ground) == dark
+
+
+def test_it_works_in_a_network_without_tls(visit: Visitors, site: Site, room: str, chromium: str) -> None:
+    """Browsers take some of what they can do away from pages that neither TLS nor this machine vouches for.
+
+    Such an address needs a browser of its own, which takes a second.
+    """
+    port = site.address.rpartition(":")[2]
+    rules = "--host-resolver-rules=MAP chat.test 127.0.0.1"
+    browser = visit.browser.browser_type.launch(executable_path=chromium, args=[rules])
+    try:
+        page = browser.new_page()
+        page.goto(f"http://chat.test:{port}#room={room}")
+        page.get_by_label("Your name").fill("ada")
+        page.keyboard.press("Enter")
+        expect(page.locator("#me-state")).to_have_text("Connected")
+        write(page, "hello")
+        with site.somebody("helper", room) as helper:
+            helper.say("**bold**", role="assistant")
+
+        expect(page.locator(".row.mine.stored")).to_have_count(1)
+        expect(page.locator(".row strong")).to_have_text("bold")
+        assert not page.evaluate("isSecureContext")
+    finally:
+        browser.close()
+
+
+def test_too_many_connections_can_be_mended(
+    visit: Visitors, tmp_path_factory: pytest.TempPathFactory, chromium: str, room: str
+) -> None:
+    """It is said, and one tries again when one has closed another tab. The server of its own takes a second."""
+    from .conftest import started
+
+    with started(tmp_path_factory, AUTH_MODE="insecure", MAX_CONNECTIONS_PER_USER="1") as site:
+        first = visit(site.address, "ada", room)
+        second = visit(site.address, "ada")
+        expect(second.locator("#connection")).to_contain_text("as often as the server allows")
+        first.context.close()
+        second.get_by_role("button", name="Try now").click()
+
+        expect(second.locator("#me-state")).to_have_text("Connected")

@@ -14,6 +14,10 @@ import { prepareTheme } from "./view/theme.js";
 
 const TIMES = 20_000;
 const TITLE = document.title;
+// Close codes that are the user's business (docs/protocol.md).
+const TOKEN_EXPIRED = 4401;
+const UNAUTHORIZED = 4501;
+const TOO_MANY = 4529;
 
 const mode = document.documentElement.dataset.auth;
 const socket = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
@@ -29,7 +33,7 @@ const chat = new Chat(socket, () => identity, {
 
 const log = new Log(byId("log"), {
   onOlder: () => chat.open && chat.older(chat.open),
-  onScroll: () => draw(),
+  onScroll: () => chat.open && look(chat.open),
   onEdit: (id, content) => chat.edit(chat.open, id, content),
   onDelete: removeMessage,
   onAgain: (id) => chat.sendAgain(chat.open, id),
@@ -71,18 +75,19 @@ function onUser(user) {
 }
 
 function onState(state) {
-  showConnection(state, () => chat.hurry());
-  if (state.name === "refused") showEntry(mode, reasonOf(state));
+  const refused = state.name === "refused" ? { ...state, text: reasonOf(state) } : state;
+  showConnection(refused, () => (chat.state.name === "refused" ? chat.restart() : chat.hurry()));
+  if (state.code === TOKEN_EXPIRED || state.code === UNAUTHORIZED) showEntry(mode, refused.text);
   draw();
 }
 
 function reasonOf({ code, reason }) {
   const known = {
-    4401: "Your token has expired. Come in with a fresh one; nothing you wrote is lost.",
-    4501: mode === "insecure" ? reason : "The server does not accept this token. Ask for another one.",
-    4529: "You are connected as often as the server allows. Close another tab, then come in again.",
+    [TOKEN_EXPIRED]: "Your token has expired. Come in with a fresh one; nothing you wrote is lost.",
+    [UNAUTHORIZED]: mode === "insecure" ? reason : "The server does not accept this token. Ask for another one.",
+    [TOO_MANY]: "You are connected as often as the server allows. Close another tab, then try again.",
   };
-  return known[code] ?? `The server has ended the connection (${code}${reason ? `: ${reason}` : ""}). Come in again.`;
+  return known[code] ?? `The server has ended the connection (${code}${reason ? `: ${reason}` : ""}).`;
 }
 
 function signOut() {
@@ -145,6 +150,7 @@ function drawNow() {
   drawing = 0;
   const room = chat.open;
   rooms.show(chat.rooms.values(), room);
+  byId("people").hidden = room === null;
   byId("chat").classList.toggle("no-room", room === null);
   byId("nothing-open").hidden = room !== null;
   byId("room-view").hidden = room === null;
@@ -159,6 +165,11 @@ function drawNow() {
   byId("durability").hidden = room.durability !== "memory" || !room.entered;
   log.show(room);
   showPeople(room, new Date());
+  look(room);
+}
+
+/** What depends on where one has scrolled to. */
+function look(room) {
   showJump(room);
   if (!document.hidden && log.atEnd) chat.see(room);
 }
@@ -213,7 +224,10 @@ addEventListener("hashchange", () => {
   if (id && chat.me && id !== chat.open?.id) openRoom(id, false);
 });
 addEventListener("beforeunload", (event) => chat.unsaid && event.preventDefault());
-document.addEventListener("visibilitychange", draw);
+document.addEventListener("visibilitychange", () => {
+  drawing = 0; // the frame that was asked for may never come
+  draw();
+});
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => chat.stir(), { passive: true });
 setInterval(() => {
   log.tick();

@@ -187,7 +187,7 @@ export class Chat {
 
   /** Post a message. It is shown at once. */
   send(room, content) {
-    this.#do(room, { kind: "send", id: crypto.randomUUID(), content });
+    this.#do(room, { kind: "send", id: newId(), content });
   }
 
   edit(room, id, content) {
@@ -344,6 +344,11 @@ export class Chat {
 /** @returns what is to be done next: the oldest that was not refused. */
 function next(room) {
   return room.outbox.find((job) => job.problem === null);
+}
+
+/** @returns {string} an id that nobody else will think of. `randomUUID` is not there on a page without TLS. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function wireOf(room, job) {

@@ -4,15 +4,20 @@ import { byId, element } from "./dom.js";
 
 const SHOWN = 8_000;
 
-let timer = 0;
+const WORDS = {
+  online: "Connected",
+  connecting: "Connecting…",
+  waiting: "Reconnecting…",
+  idle: "Not connected",
+  refused: "Not connected",
+};
 
 /** @param {object} state of the wire. @param {() => void} onHurry */
 export function showConnection(state, onHurry) {
-  clearTimeout(timer);
   const bar = byId("connection");
   const online = state.name === "online";
   document.documentElement.dataset.connection = state.name;
-  byId("me-state").textContent = { online: "Connected", connecting: "Connecting…", idle: "Not connected" }[state.name] ?? "Reconnecting…";
+  byId("me-state").textContent = WORDS[state.name];
   // A connection that is back at once needs no words.
   if (online || state.name === "idle" || (state.name === "connecting" && state.tries === 0)) {
     bar.replaceChildren();
@@ -28,11 +33,10 @@ export function showConnection(state, onHurry) {
 }
 
 function describe(place, state) {
-  const seconds = Math.ceil((state.until - performance.now()) / 1000);
-  // Counting down is for the eyes; a screen reader hears the sentence once, since it stays the same.
-  const text = state.tries > 3 ? "The server cannot be reached. Trying again…" : "Connection lost. Reconnecting…";
+  const trying = state.tries > 3 ? "The server cannot be reached. Trying again…" : "Connection lost. Reconnecting…";
+  const text = state.text ?? trying;
+  // A screen reader hears it once, since it stays the same.
   if (place.textContent !== text) place.textContent = text;
-  place.title = seconds > 0 ? `Next attempt in ${seconds} s` : "";
 }
 
 /** Say what went wrong, for a while. */
