@@ -46,12 +46,12 @@ const log = new Log(byId("log"), {
 
 const composer = new Composer({
   onSend: (text) => {
-    chat.stopTyping(chat.open, true);
+    chat.signs.stopTyping(chat.open, true);
     chat.send(chat.open, text);
     log.jump();
   },
-  onType: () => chat.type(chat.open),
-  onEmpty: () => chat.stopTyping(chat.open),
+  onType: () => chat.signs.type(chat.open),
+  onEmpty: () => chat.signs.stopTyping(chat.open),
   onEditLast: () => log.editLast(),
 });
 
@@ -181,7 +181,7 @@ function showProblem(room) {
 
 function showJump(room) {
   const jump = byId("jump");
-  jump.hidden = log.atEnd || room.timeline().length === 0;
+  jump.hidden = log.atEnd;
   const unread = room.unread();
   const text = unread ? `${unread} new` : "Newest";
   if (jump.lastChild.textContent !== text) jump.lastChild.textContent = text;
@@ -228,7 +228,7 @@ document.addEventListener("visibilitychange", () => {
   drawing = 0; // the frame that was asked for may never come
   draw();
 });
-for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => chat.stir(), { passive: true });
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => chat.signs.stir(chat.open), { passive: true });
 setInterval(() => {
   log.tick();
   draw();

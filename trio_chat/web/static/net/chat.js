@@ -7,14 +7,12 @@
 
 import { delay } from "../core/backoff.js";
 import { Room } from "../core/room.js";
+import { Signs } from "./signs.js";
 import { Lost, Refused, Wire } from "./wire.js";
 
 const PAGE = 50;
 // Fewer than these fill no screen, so older ones are fetched at once.
 const FULL = 25;
-const TYPING_AGAIN = 10_000;
-const TYPING_STOPS = 5_000;
-const PRESENCE = 60_000;
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const encoder = new TextEncoder();
@@ -25,8 +23,6 @@ export class Chat {
   #limits = { window: 1000, messageBytes: 65_536 };
   #busy = new Set();
   #entering = false;
-  #typing = new Map();
-  #lastPresence = 0;
 
   /**
    * @param {string} url where the wire connects to.
@@ -46,6 +42,8 @@ export class Chat {
       onWelcome: (said) => this.#onWelcome(said),
       onSaid: (said) => this.#onSaid(said),
     });
+    /** What the user does without saying anything. */
+    this.signs = new Signs(this.#wire);
   }
 
   get state() {
@@ -99,7 +97,7 @@ export class Chat {
   #onState(state) {
     if (state.name !== "online") {
       for (const room of this.rooms.values()) room.lose();
-      this.#typing.clear();
+      this.signs.forget();
     }
     this.#heed.onState(state);
   }
@@ -309,35 +307,6 @@ export class Chat {
     if (id === null) return;
     this.#wire.tell("receipt:update", { room: room.id, lastReadMessageId: id });
     this.#heed.onRoom(room);
-  }
-
-  /** Note that the user is writing. */
-  type(room) {
-    if (!room.entered) return;
-    const now = performance.now();
-    const typing = this.#typing.get(room.id);
-    clearTimeout(typing?.timer);
-    const timer = setTimeout(() => this.stopTyping(room), TYPING_STOPS);
-    const again = !typing || now - typing.at > TYPING_AGAIN;
-    this.#typing.set(room.id, { timer, at: again ? now : typing.at });
-    if (again) this.#wire.tell("typing:start", { room: room.id });
-  }
-
-  /** Note that the user has stopped writing. @param {boolean} posted in which case the server knows. */
-  stopTyping(room, posted = false) {
-    const typing = this.#typing.get(room.id);
-    if (!typing) return;
-    clearTimeout(typing.timer);
-    this.#typing.delete(room.id);
-    if (!posted) this.#wire.tell("typing:stop", { room: room.id });
-  }
-
-  /** Note that the user is doing something, so that who only reads counts as being here. */
-  stir() {
-    const now = performance.now();
-    if (!this.open?.entered || now - this.#lastPresence < PRESENCE) return;
-    this.#lastPresence = now;
-    this.#wire.tell("presence:heartbeat", { room: this.open.id });
   }
 }
 

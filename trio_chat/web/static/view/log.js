@@ -1,5 +1,6 @@
 // The messages of the open room: what is in the document, where it is scrolled to, and the keys that walk through it.
 
+import { timeline } from "../core/timeline.js";
 import { dayKey, dayName } from "../core/when.js";
 import { arrange, element } from "./dom.js";
 import { editorOf, refreshTimes, rowOf } from "./row.js";
@@ -17,6 +18,9 @@ export class Log {
   #count = SCREENS;
   #editing = null;
   #active = null;
+  #following = true;
+  #headings = new Map();
+  #topNode = null;
 
   /**
    * @param {HTMLElement} root what scrolls.
@@ -33,8 +37,6 @@ export class Log {
     new ResizeObserver(() => this.#following && this.jump()).observe(root);
   }
 
-  #following = true;
-
   /** @returns {boolean} whether the newest message is in sight. */
   get atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.#root;
@@ -50,13 +52,13 @@ export class Log {
   /** Show a room as it is now. */
   show(room) {
     if (room !== this.#room) this.#change(room);
-    const timeline = room.timeline();
-    const shown = timeline.slice(-this.#count);
+    const entries = timeline(room);
+    const shown = entries.slice(-this.#count);
     const anchor = this.#following ? null : this.#anchor();
     // Screen readers are not to read out what was said long ago.
     this.#root.setAttribute("aria-busy", String(room.paging || !room.entered));
     const held = this.#held();
-    arrange(this.#root, [this.#top(room, timeline.length - shown.length), ...this.#arranged(room, shown)]);
+    arrange(this.#root, [this.#top(room, entries.length - shown.length), ...this.#arranged(room, shown)]);
     if (this.#following) this.jump();
     else if (anchor !== null) this.#keepInPlace(anchor);
     this.#fill(room);
@@ -73,7 +75,7 @@ export class Log {
 
   /** Edit the user's newest message. */
   editLast() {
-    const last = this.#room?.timeline().findLast((entry) => entry.changeable && entry.state !== "sending");
+    const last = timeline(this.#room).findLast((entry) => entry.changeable && entry.state !== "sending");
     if (last) this.#edit(last);
   }
 
@@ -175,8 +177,6 @@ export class Log {
     return node;
   }
 
-  #headings = new Map();
-
   #top(room, hidden) {
     const state = this.#topState(room, hidden);
     if (this.#topNode?.dataset.state === state) return this.#topNode;
@@ -190,14 +190,12 @@ export class Log {
     return node;
   }
 
-  #topNode = null;
-
   #topState(room, hidden) {
     if (room.problem) return "problem";
     if (room.paging) return "paging";
     if (hidden > 0 || (room.more && room.entered)) return "more";
     if (!room.entered) return room.position === null ? "entering" : "away";
-    return room.timeline().length ? "beginning" : "empty";
+    return timeline(room).length ? "beginning" : "empty";
   }
 
   /** @returns the message that has the focus. */
@@ -231,7 +229,7 @@ export class Log {
 
   #older() {
     if (this.#room === null) return;
-    if (this.#room.timeline().length > this.#count) {
+    if (timeline(this.#room).length > this.#count) {
       this.#count += SCREENS;
       this.show(this.#room);
     } else if (this.#room.more) {
