@@ -315,6 +315,15 @@ async def test_serve_says_where_it_listens_and_how_to_try_it(
         await chat.until("message:new", room="team-42/general")
 
 
+async def test_serve_prints_a_link_to_the_page(
+    capsys: pytest.CaptureFixture[str], nursery: trio.Nursery, stores: None
+) -> None:
+    """With stores of one's own it holds no token; `tests/web` opens it."""
+    app: App = await nursery.start(serve, Settings.load({"port": "0"}, os.environ))
+
+    assert f"\n  {app.page_url}#room=team-42/general\n" in capsys.readouterr().out
+
+
 class Serving:
     """One run of `serve` in a nursery."""
 

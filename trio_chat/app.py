@@ -29,6 +29,7 @@ from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
+from trio_chat.web.app import make_web_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -72,6 +73,11 @@ class App(msgspec.Struct, frozen=True):
     def socket_io_url(self) -> str:
         """What Socket.IO clients are given; they find `SOCKET_IO_PATH` themselves."""
         return "http" + self.url.removeprefix("ws").removesuffix(PATH)
+
+    @property
+    def page_url(self) -> str:
+        """Where people find the chat page."""
+        return f"{self.socket_io_url}/"
 
     def revoke(self, user: str) -> int:
         """Withdraw a user's access: end every connection, and accept no token that was made until now.
@@ -159,6 +165,7 @@ def _engine(settings: Settings, hall: Hall) -> EngineServer:
         max_payload=settings.max_message_bytes,
         admit=partial(_check_origin, settings),
         listed=settings.allowed_origins or (),
+        fallback=make_web_app(settings),
     )
 
 

@@ -25,6 +25,7 @@ from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
 from trio_chat.tail import follow
 from trio_chat.watchdog import watch
+from trio_chat.web.link import page_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -183,7 +184,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.
             nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
             async with open_app(settings) as app:
                 running = app
-                _introduce(app)
+                _introduce(app, page_link(settings, app.page_url))
                 task_status.started(app)
                 await anext(signals)
                 logger.info("stopping: clients are told to come back, then everything is archived")
@@ -211,7 +212,7 @@ async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> 
     scope.cancel()
 
 
-def _introduce(app: App) -> None:
+def _introduce(app: App, link: str) -> None:
     """Say where it listens, what it uses, and how to try it."""
     settings = app.settings
     if settings.auth_mode == "insecure":
@@ -223,6 +224,9 @@ def _introduce(app: App) -> None:
     print(
         f"""
 trio-chat listens on {app.url}
+
+Chat in a browser:
+  {link}
 
   Socket.IO  clients of that kind connect to {app.socket_io_url}
   sessions   the newest {window} messages, until {expiry:g} s without activity

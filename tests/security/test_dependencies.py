@@ -52,6 +52,13 @@ FIXED: dict[str, dict[str, str]] = {
         "CVE-2026-69247": "50.0.0",  # an oracle in the decryption of PKCS #7
     },
     "rich": {},
+    "starlette": {
+        "CVE-2023-30798": "0.25.0",  # forms of any number of parts
+        "CVE-2024-47874": "0.40.0",  # parts of forms of any size
+        "CVE-2025-54121": "0.47.2",  # large files of forms held up everybody
+        "CVE-2025-62727": "0.49.1",  # ranges of files that took for ever to read
+        "CVE-2026-48710": "1.0.1",  # a Host header that changed the path of a URL
+    },
     "typing-extensions": {},
 }
 

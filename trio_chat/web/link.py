@@ -1,0 +1,71 @@
+"""The link that `trio-chat serve` prints: the chat page, and where nothing else has to be kept from anybody, a way in."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.clients.auth import make_token, with_secret
+from trio_chat.clients.identity import check_user
+from trio_chat.errors import BadRequest
+
+if TYPE_CHECKING:
+    from trio_chat.settings import Settings
+
+ROOM: Final = "team-42/general"
+_SECONDS: Final = 86_400.0
+_NOBODY: Final = "me"
+
+
+def page_link(settings: Settings, page: str) -> str:
+    """Return the address of the page, which opens in a room.
+
+    With everything at its defaults it holds a token of the account that runs the server, for a day. It is in the
+    fragment, which a browser sends to nobody.
+
+    Args:
+        settings: as they were given, not yet completed `with_secret`.
+        page: where the page is.
+    """
+    token = (
+        f"token={make_token(with_secret(settings), _account(), ['*'], expires_in=_SECONDS)}&"
+        if _at_home(settings)
+        else ""
+    )
+    return f"{page}#{token}room={ROOM}"
+
+
+def _at_home(settings: Settings) -> bool:
+    """Whether whoever reads this server's output may as well have a token of it.
+
+    That is so if only this machine can connect, the stores are private, and the secret of tokens is the one in the data
+    directory, made by this very account. Anything else may be a deployment, whose output is kept somewhere.
+    """
+    given = (
+        settings.redis_url,
+        settings.database_url,
+        settings.auth_secret,
+        settings.auth_key_file,
+        settings.auth_jwks_file,
+    )
+    return settings.auth_mode == "token" and _is_loopback(settings.host) and all(one is None for one in given)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _account() -> str:
+    """Return the name of the account that runs this, as far as it has one that can be a user id."""
+    try:
+        name = getpass.getuser()
+        check_user(name)
+    except (OSError, KeyError, ImportError, BadRequest):
+        return _NOBODY
+    return name

@@ -1,0 +1,309 @@
+// One room as this client knows it. Pure: no socket, no clock, no document; `hear` takes what the server says.
+//
+// 1. `live` is the window, kept by the rules of docs/protocol.md ("Positions and resuming"). `older` is what was read
+//    back from the archive, and what has left the window since; it touches `live` without a hole, or it is empty.
+// 2. `outbox` is what this user has asked for and nobody has acknowledged. It is shown as if it had happened.
+// 3. An entry is a message with its epoch, and `kept`: the step of the ladder it is known to have reached.
+//    "archive" is only said of what came from the archive, or whose session has ended, which archives it first.
+
+/** @typedef {{epoch: string, seq: number}} Position */
+/** @typedef {{kind: "send" | "edit" | "delete", id: string, content: string, at: string, tried: boolean,
+ *             problem: string | null}} Job */
+
+// What was scrolled back to, and has left the window, need not be held for ever.
+const OLDER = 3000;
+
+/** @param {{epoch: string, seq: number}} one @returns {string} what no other entry of the room is called. */
+export function keyOf(one) {
+  return `${one.epoch}/${one.seq}`;
+}
+
+export class Room {
+  /** @param {string} id @param {number} limit of the window, as the server's welcome names it. */
+  constructor(id, limit = 1000) {
+    this.id = id;
+    this.limit = limit;
+    /** @type {string} who this client is in the room. */
+    this.me = "";
+    /** @type {Position | null} what to resume from. */
+    this.position = null;
+    this.durability = "redis";
+    /** Whether the room can be talked to at the moment. */
+    this.entered = false;
+    /** @type {string | null} why it cannot be entered, for a person. */
+    this.problem = null;
+    this.live = new Map();
+    this.older = [];
+    /** @type {Position | null} where the next page of older messages ends; null for the newest message. */
+    this.before = null;
+    /** Whether there may be older messages. */
+    this.more = true;
+    this.paging = false;
+    /** @type {Job[]} */
+    this.outbox = [];
+    /** Whether something of the outbox may have been carried out in a session that is over. */
+    this.uncertain = false;
+    this.receipts = new Map();
+    this.people = new Map();
+    this.typing = new Set();
+    /** Up to which seq of this session the user has read. */
+    this.seen = 0;
+    /** The seq above which messages were new when the user came to the room. */
+    this.seenAtOpening = null;
+    this.first = 0;
+  }
+
+  /**
+   * Take in what the server says.
+   *
+   * @returns {object | null} the entry, if somebody else has just posted it.
+   */
+  hear(said) {
+    switch (said.type) {
+      case "room:joined":
+        this.first = said.first;
+        this.durability = said.durability;
+        this.problem = null;
+        this.typing.clear();
+        return null;
+      case "messages:history":
+        this.#replace(said);
+        return null;
+      case "room:live":
+        this.#dropBelow(said);
+        return null;
+      case "message:new":
+      case "message:update":
+        return this.#put(said);
+      case "message:delete":
+        this.#remove(said);
+        return null;
+      case "session:expired":
+        this.#retire("archive");
+        return null;
+      case "ack":
+        this.#acknowledge(said);
+        return null;
+      default:
+        this.#hearPeople(said);
+        return null;
+    }
+  }
+
+  #hearPeople(said) {
+    switch (said.type) {
+      case "receipt:list":
+        this.receipts = new Map(Object.entries(said.receipts));
+        this.#rememberSeen();
+        break;
+      case "receipt:update":
+        this.receipts.set(said.userId, { lastReadMessageId: said.lastReadMessageId, timestamp: said.timestamp });
+        if (said.userId === this.me) this.seen = Math.max(this.seen, this.#seqOf(said.lastReadMessageId) ?? 0);
+        break;
+      case "presence:list":
+        this.people = new Map(said.members.map((one) => [one.userId, one]));
+        this.entered = true;
+        break;
+      case "presence:update":
+        if (said.isActive) this.people.set(said.userId, said);
+        else this.people.delete(said.userId);
+        if (!said.isActive) this.typing.delete(said.userId);
+        break;
+      case "typing:start":
+        this.typing.add(said.userId);
+        break;
+      case "typing:stop":
+        this.typing.delete(said.userId);
+        break;
+    }
+  }
+
+  /** Know that the connection is gone. */
+  lose() {
+    this.entered = false;
+    this.typing.clear();
+  }
+
+  // --- the window
+
+  #replace(said) {
+    if (this.position && this.position.epoch !== said.epoch) {
+      this.uncertain = this.outbox.some((job) => job.tried);
+      this.seen = 0;
+      this.seenAtOpening = null;
+    }
+    this.#forgetOlder();
+    const kept = this.#step();
+    this.live = new Map(said.messages.map((message) => [message.id, { ...message, epoch: said.epoch, kept }]));
+    this.#move(said);
+  }
+
+  #put(said) {
+    this.#meet(said.epoch);
+    const known = this.live.get(said.message.id);
+    const entry = { ...said.message, epoch: said.epoch, kept: known?.kept ?? this.#step() };
+    this.live.set(entry.id, entry);
+    this.#move(said);
+    if (said.type === "message:new") this.typing.delete(entry.userId);
+    if (entry.userId !== this.me) return said.type === "message:new" && !known ? entry : null;
+    this.#settle((job) => job.kind === "send" && job.id === entry.id);
+    // Who has written something has read what stands above it.
+    if (said.type === "message:new") this.seen = Math.max(this.seen, entry.seq);
+    return null;
+  }
+
+  #remove(said) {
+    this.#meet(said.epoch);
+    this.live.delete(said.id);
+    this.#move(said);
+  }
+
+  /** A new session has begun, and the end of the last one was not heard. */
+  #meet(epoch) {
+    if (this.position && this.position.epoch !== epoch) this.#retire("redis");
+  }
+
+  #dropBelow(said) {
+    const gone = [...this.live.values()].filter((entry) => entry.seq < this.first);
+    for (const entry of gone) this.live.delete(entry.id);
+    // Of what has left the window meanwhile nobody was told how it reads now; it is read back when it is wanted.
+    if (gone.length) this.#forgetOlder();
+    this.#move(said);
+    for (const entry of this.live.values()) if (entry.kept === "memory") entry.kept = this.#step();
+  }
+
+  #move(said) {
+    this.position = { epoch: said.epoch, seq: said.seq };
+    if (this.live.size <= this.limit) return;
+    for (const entry of this.window().slice(0, -this.limit)) {
+      this.live.delete(entry.id);
+      if (this.older.length) this.older.push(entry);
+    }
+    this.#boundOlder();
+  }
+
+  /** Make the window part of what is older: its session is over. */
+  #retire(kept) {
+    const over = this.window().map((entry) => ({ ...entry, kept: entry.kept === "memory" ? "memory" : kept }));
+    if (!this.older.length && over.length) this.before = { epoch: over[0].epoch, seq: over[0].seq };
+    this.older.push(...over);
+    this.live.clear();
+    this.seen = 0;
+    this.seenAtOpening = null;
+    this.#boundOlder();
+  }
+
+  #forgetOlder() {
+    this.older = [];
+    this.before = null;
+    this.more = true;
+  }
+
+  #boundOlder() {
+    if (this.older.length <= OLDER) return;
+    this.older = this.older.slice(-OLDER);
+    this.before = { epoch: this.older[0].epoch, seq: this.older[0].seq };
+    this.more = true;
+  }
+
+  #step() {
+    return this.durability === "memory" ? "memory" : "redis";
+  }
+
+  #seqOf(id) {
+    return this.live.get(id)?.seq;
+  }
+
+  /** @returns {object[]} the window, oldest first. */
+  window() {
+    return [...this.live.values()].sort((a, b) => a.seq - b.seq);
+  }
+
+  // --- older messages
+
+  /** @returns {Position | null} what to ask the next page with; null for the newest messages. */
+  pageBefore() {
+    if (this.older.length || this.before) return this.before;
+    const oldest = this.window()[0];
+    return oldest ? { epoch: oldest.epoch, seq: oldest.seq } : null;
+  }
+
+  /** Take in a page that was asked for with `pageBefore`. */
+  addPage(said) {
+    const kept = said.source === "archive" ? "archive" : "redis";
+    const known = new Set([...this.older, ...this.live.values()].map(keyOf));
+    const found = said.messages.filter((one) => !known.has(keyOf(one)));
+    this.older.unshift(...found.map((one) => ({ ...one, kept })));
+    this.more = said.more && said.before !== null;
+    if (said.before) this.before = said.before;
+  }
+
+  // --- what this user does
+
+  /** Ask for something; it is shown at once. @param {Job} job */
+  ask(job) {
+    this.outbox.push(job);
+  }
+
+  /** Know that jobs are done, or given up. */
+  #settle(done) {
+    this.outbox = this.outbox.filter((job) => !done(job));
+  }
+
+  /** @param {Job} job */
+  drop(job) {
+    this.#settle((one) => one === job);
+  }
+
+  /** Take those messages out of the outbox that a page of history shows to have arrived. */
+  settleFound(messages) {
+    const mine = new Set(messages.filter((one) => one.userId === this.me).map((one) => one.id));
+    this.#settle((job) => job.kind === "send" && mine.has(job.id));
+    this.uncertain = false;
+  }
+
+  #acknowledge(said) {
+    if (said.epoch === undefined) return; // it was no change
+    this.durability = said.durability === "memory" ? "memory" : "redis";
+    const entry = this.live.get(said.id);
+    if (entry && said.durability === "archive") entry.kept = "archive";
+    if (said.durability !== "redis" || said.epoch !== this.position?.epoch) return;
+    // What came before it in the session was written before it.
+    for (const one of this.live.values()) {
+      if (one.kept === "memory" && one.seq <= said.seq) one.kept = "redis";
+    }
+  }
+
+  // --- what has been read
+
+  #rememberSeen() {
+    const mark = this.receipts.get(this.me);
+    // Who is here for the first time has missed nothing.
+    if (mark === undefined) this.seen = Math.max(this.seen, this.position?.seq ?? 0);
+    else this.seen = Math.max(this.seen, this.#seqOf(mark.lastReadMessageId) ?? 0);
+  }
+
+  /** @returns {number} how many messages of others the user has not read. */
+  unread() {
+    let count = 0;
+    for (const one of this.live.values()) if (one.seq > this.seen && one.userId !== this.me) count += 1;
+    return count;
+  }
+
+  /** Note that the user sees the newest message. @returns {string | null} its id, if that is news to the server. */
+  see() {
+    const newest = this.window().at(-1);
+    if (!newest || newest.seq <= this.seen) return null;
+    this.seen = newest.seq;
+    return this.receipts.get(this.me)?.lastReadMessageId === newest.id ? null : newest.id;
+  }
+
+  /** @returns {Map<string, string[]>} who has read up to which message, by message id. The user is left out. */
+  readers() {
+    const found = new Map();
+    for (const [user, { lastReadMessageId: id }] of this.receipts) {
+      if (user !== this.me) found.set(id, [...(found.get(id) ?? []), user]);
+    }
+    return found;
+  }
+}

@@ -1,0 +1,240 @@
+// The page, wired together: who one is, the rooms, and what is drawn when something has changed.
+
+import { roomProblem } from "./core/names.js";
+import { Chat } from "./net/chat.js";
+import { fragment, remember, rememberRooms, remembered, rememberedRooms, takeToken } from "./net/identity.js";
+import { Composer } from "./view/composer.js";
+import { byId } from "./view/dom.js";
+import { hideEntry, prepareEntry, showEntry } from "./view/entry.js";
+import { Log } from "./view/log.js";
+import { confirmed, notify, prepareDialog, showConnection } from "./view/notices.js";
+import { showPeople, showTyping } from "./view/people.js";
+import { RoomList } from "./view/rooms.js";
+import { prepareTheme } from "./view/theme.js";
+
+const TIMES = 20_000;
+const TITLE = document.title;
+// Close codes that are the user's business (docs/protocol.md).
+const TOKEN_EXPIRED = 4401;
+const UNAUTHORIZED = 4501;
+const TOO_MANY = 4529;
+
+const mode = document.documentElement.dataset.auth;
+const socket = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+let identity = null;
+
+const chat = new Chat(socket, () => identity, {
+  onState,
+  onUser,
+  onRoom: () => draw(),
+  onMessage: () => {},
+  onProblem: notify,
+});
+
+const log = new Log(byId("log"), {
+  onOlder: () => chat.open && chat.older(chat.open),
+  onScroll: () => chat.open && look(chat.open),
+  onEdit: (id, content) => chat.edit(chat.open, id, content),
+  onDelete: removeMessage,
+  onAgain: (id) => chat.sendAgain(chat.open, id),
+  onDiscard: (id) => chat.discard(chat.open, id),
+  onDone: () => {
+    draw();
+    composer.focus();
+  },
+});
+
+const composer = new Composer({
+  onSend: (text) => {
+    chat.signs.stopTyping(chat.open, true);
+    chat.send(chat.open, text);
+    log.jump();
+  },
+  onType: () => chat.signs.type(chat.open),
+  onEmpty: () => chat.signs.stopTyping(chat.open),
+  onEditLast: () => log.editLast(),
+});
+
+const rooms = new RoomList({ onOpen: openRoom, onLeave: leaveRoom });
+
+// --- who one is
+
+function start(found) {
+  identity = found;
+  remember(found);
+  hideEntry();
+  chat.restart();
+}
+
+function onUser(user) {
+  byId("me-name").textContent = user;
+  if (chat.rooms.size === 0) for (const id of rememberedRooms(user)) if (!roomProblem(id)) chat.join(id);
+  // On the second welcome of a connection that was lost nothing is opened: one stays where one is.
+  if (chat.open && chat.rooms.has(chat.open.id)) return;
+  openRoom(fragment().get("room") ?? chat.rooms.keys().next().value ?? null, false);
+}
+
+function onState(state) {
+  const refused = state.name === "refused" ? { ...state, text: reasonOf(state) } : state;
+  showConnection(refused, () => (chat.state.name === "refused" ? chat.restart() : chat.hurry()));
+  if (state.code === TOKEN_EXPIRED || state.code === UNAUTHORIZED) showEntry(mode, refused.text);
+  draw();
+}
+
+function reasonOf({ code, reason }) {
+  const known = {
+    [TOKEN_EXPIRED]: "Your token has expired. Come in with a fresh one; nothing you wrote is lost.",
+    [UNAUTHORIZED]: mode === "insecure" ? reason : "The server does not accept this token. Ask for another one.",
+    [TOO_MANY]: "You are connected as often as the server allows. Close another tab, then try again.",
+  };
+  return known[code] ?? `The server has ended the connection (${code}${reason ? `: ${reason}` : ""}).`;
+}
+
+function signOut() {
+  remember(null);
+  identity = null;
+  chat.stop();
+  history.replaceState(null, "", location.pathname);
+  draw();
+  showEntry(mode);
+}
+
+// --- rooms
+
+function openRoom(id, deliberately = true) {
+  if (id === null) {
+    showPane("rooms");
+    draw();
+    return;
+  }
+  const problem = roomProblem(id);
+  if (problem !== null) {
+    notify(`This room cannot be entered. ${problem}`);
+    return;
+  }
+  const room = chat.join(id);
+  room.seenAtOpening = room.unread() ? room.seen : null;
+  chat.open = room;
+  rememberRooms(chat.me, chat.rooms.keys());
+  const address = `#room=${id}`;
+  if (location.hash !== address) history[deliberately ? "pushState" : "replaceState"](null, "", address);
+  showPane("chat");
+  draw();
+  if (deliberately && matchMedia("(hover: hover)").matches) composer.focus();
+}
+
+function leaveRoom(id) {
+  chat.leave(id);
+  rememberRooms(chat.me, chat.rooms.keys());
+  history.replaceState(null, "", location.pathname);
+  openRoom(chat.rooms.keys().next().value ?? null, false);
+}
+
+async function removeMessage(id) {
+  const room = chat.open;
+  if (await confirmed("Delete this message for everybody?")) chat.remove(room, id);
+  composer.focus();
+}
+
+// --- what is drawn
+
+let drawing = 0;
+
+/** Draw at the next frame, however often it is asked for until then. A hidden page gets none, and a moment does. */
+function draw() {
+  if (drawing) return;
+  drawing = document.hidden ? setTimeout(drawNow, 200) : requestAnimationFrame(drawNow);
+}
+
+function drawNow() {
+  drawing = 0;
+  const room = chat.open;
+  rooms.show(chat.rooms.values(), room);
+  byId("people").hidden = room === null;
+  byId("chat").classList.toggle("no-room", room === null);
+  byId("nothing-open").hidden = room !== null;
+  byId("room-view").hidden = room === null;
+  showTyping(room);
+  showTitle();
+  if (room === null) return;
+  byId("room-title").textContent = room.id;
+  byId("log").setAttribute("aria-label", `Messages in ${room.id}`);
+  showProblem(room);
+  composer.show(room.id);
+  composer.hide(room.problem !== null);
+  byId("durability").hidden = room.durability !== "memory" || !room.entered;
+  log.show(room);
+  showPeople(room, new Date());
+  look(room);
+}
+
+/** What depends on where one has scrolled to. */
+function look(room) {
+  showJump(room);
+  if (!document.hidden && log.atEnd) chat.see(room);
+}
+
+function showProblem(room) {
+  byId("room-problem").hidden = room.problem === null;
+  byId("room-problem-text").textContent = room.problem ?? "";
+}
+
+function showJump(room) {
+  const jump = byId("jump");
+  jump.hidden = log.atEnd;
+  const unread = room.unread();
+  const text = unread ? `${unread} new` : "Newest";
+  if (jump.lastChild.textContent !== text) jump.lastChild.textContent = text;
+  jump.classList.toggle("fresh", unread > 0);
+}
+
+function showTitle() {
+  let unread = 0;
+  for (const room of chat.rooms.values()) if (room !== chat.open || document.hidden) unread += room.unread();
+  const place = chat.open ? `${chat.open.id} – ${TITLE}` : TITLE;
+  const title = unread ? `(${unread}) ${place}` : place;
+  if (document.title !== title) document.title = title;
+}
+
+/** On a phone one of the three is seen at a time; elsewhere this changes nothing. */
+function showPane(pane) {
+  byId("app").dataset.pane = pane;
+}
+
+// --- begin
+
+prepareTheme();
+prepareDialog();
+prepareEntry(mode, start);
+byId("jump").addEventListener("click", () => {
+  log.jump();
+  draw();
+  composer.focus();
+});
+byId("sign-out").addEventListener("click", signOut);
+byId("show-rooms").addEventListener("click", () => showPane("rooms"));
+byId("show-people").addEventListener("click", () => showPane(byId("app").dataset.pane === "people" ? "chat" : "people"));
+byId("hide-people").addEventListener("click", () => showPane("chat"));
+byId("room-again").addEventListener("click", () => chat.open && chat.retry(chat.open));
+byId("suggest").addEventListener("click", (event) => openRoom(event.currentTarget.textContent));
+addEventListener("hashchange", () => {
+  const token = takeToken();
+  if (token) start({ token });
+  const id = fragment().get("room");
+  if (id && chat.me && id !== chat.open?.id) openRoom(id, false);
+});
+addEventListener("beforeunload", (event) => chat.unsaid && event.preventDefault());
+document.addEventListener("visibilitychange", () => {
+  drawing = 0; // the frame that was asked for may never come
+  draw();
+});
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => chat.signs.stir(chat.open), { passive: true });
+setInterval(() => {
+  log.tick();
+  draw();
+}, TIMES);
+
+const token = takeToken();
+const found = mode === "token" && token ? { token } : remembered(mode);
+if (found) start(found);
+else showEntry(mode);

@@ -1,0 +1,64 @@
+// Building the document. Texts become text nodes, always: nothing here reads markup.
+
+/**
+ * @param {string} tag
+ * @param {Record<string, unknown>} attributes `class`, `text` and `on…` listeners; others as in HTML. Null leaves one
+ *     out.
+ * @param {...(Node | string | null)} children
+ * @returns {HTMLElement}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "text") made.textContent = value;
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+/** @param {string} id @returns {HTMLElement} what `index.html` has under this id. */
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+const PATHS = {
+  clock: "M8 4.5V8l2.2 1.6M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
+  check: "m3.5 8.5 3 3 6-7",
+  checks: "m1.5 8.5 3 3 6-7M7.8 10.8l.7.7 6-7",
+  memory: "M8 5v3.5M8 11v.2M8 1.8 14.7 13.6H1.3Z",
+  alert: "M8 4.5v4M8 11v.2M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
+  edit: "m3 11.2-.5 2.3 2.3-.5 7.8-7.8-1.8-1.8Z",
+  trash: "M2.8 4.3h10.4M6.3 4.3V2.7h3.4v1.6M4 4.3l.6 9h6.8l.6-9",
+  close: "m4 4 8 8M12 4l-8 8",
+  spark: "M8 1.8 9.5 6.5 14.2 8 9.5 9.5 8 14.2 6.5 9.5 1.8 8 6.5 6.5Z",
+};
+
+/** @param {keyof PATHS} name @returns {SVGElement} a picture that says nothing to a screen reader. */
+export function icon(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** Put children into a parent, in this order, leaving alone those that are in their place already. */
+export function arrange(parent, children) {
+  let place = parent.firstChild;
+  for (const child of children) {
+    if (child === place) place = place.nextSibling;
+    else parent.insertBefore(child, place);
+  }
+  while (place) {
+    const after = place.nextSibling;
+    place.remove();
+    place = after;
+  }
+}

@@ -1,0 +1,288 @@
+// The messages of the open room: what is in the document, where it is scrolled to, and the keys that walk through it.
+
+import { timeline } from "../core/timeline.js";
+import { dayKey, dayName } from "../core/when.js";
+import { arrange, element } from "./dom.js";
+import { editorOf, refreshTimes, rowOf } from "./row.js";
+
+// How many messages are put into the document at once; the rest follows when one scrolls up to it.
+const SCREENS = 120;
+const NEAR = 60;
+const TOGETHER = 5 * 60_000;
+
+export class Log {
+  #root;
+  #heed;
+  #rows = new Map();
+  #room = null;
+  #count = SCREENS;
+  #editing = null;
+  #active = null;
+  #following = true;
+  #headings = new Map();
+  #topNode = null;
+
+  /**
+   * @param {HTMLElement} root what scrolls.
+   * @param {{onOlder: () => void, onScroll: () => void, onEdit: (id: string, content: string) => void,
+   *          onDelete: (id: string) => void, onAgain: (id: string) => void, onDiscard: (id: string) => void,
+   *          onDone: () => void}} heed
+   */
+  constructor(root, heed) {
+    this.#root = root;
+    this.#heed = heed;
+    root.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    root.addEventListener("keydown", (event) => this.#walk(event));
+    root.addEventListener("focusin", (event) => this.#activate(event.target.closest(".row")));
+    new ResizeObserver(() => this.#following && this.jump()).observe(root);
+  }
+
+  /** @returns {boolean} whether the newest message is in sight. */
+  get atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#root;
+    return clientHeight > 0 && scrollHeight - scrollTop - clientHeight < NEAR;
+  }
+
+  /** Scroll to the newest message. */
+  jump() {
+    this.#root.scrollTop = this.#root.scrollHeight;
+    this.#following = true;
+  }
+
+  /** Show a room as it is now. */
+  show(room) {
+    if (room !== this.#room) this.#change(room);
+    const entries = timeline(room);
+    const shown = entries.slice(-this.#count);
+    const anchor = this.#following ? null : this.#anchor();
+    // Screen readers are not to read out what was said long ago.
+    this.#root.setAttribute("aria-busy", String(room.paging || !room.entered));
+    const held = this.#held();
+    arrange(this.#root, [this.#top(room, entries.length - shown.length), ...this.#arranged(room, shown)]);
+    if (this.#following) this.jump();
+    else if (anchor !== null) this.#keepInPlace(anchor);
+    this.#fill(room);
+    // Whoever was at a message that is drawn anew is still there.
+    if (held !== null && document.activeElement === document.body) {
+      this.#rows.get(held)?.node.focus({ preventScroll: true });
+    }
+  }
+
+  /** Bring the times up to date. */
+  tick() {
+    refreshTimes(this.#root, new Date());
+  }
+
+  /** Edit the user's newest message. */
+  editLast() {
+    const last = timeline(this.#room).findLast((entry) => entry.changeable && entry.state !== "sending");
+    if (last) this.#edit(last);
+  }
+
+  #change(room) {
+    this.#room = room;
+    this.#rows.clear();
+    this.#count = SCREENS;
+    this.#editing = null;
+    this.#active = null;
+    this.#following = true;
+    this.#root.replaceChildren();
+  }
+
+  // --- what is in it
+
+  #arranged(room, shown) {
+    const now = new Date();
+    const readers = room.readers();
+    const rows = new Map();
+    const nodes = [];
+    let before = null;
+    for (const entry of shown) {
+      const breaks = this.#breaks(room, before, entry, now);
+      const how = {
+        follows: before !== null && breaks.length === 0 && follows(before, entry),
+        mine: entry.userId === room.me,
+        readers: (readers.get(entry.id) ?? []).filter((name) => name !== entry.userId),
+        now,
+      };
+      const row = this.#row(entry, how);
+      rows.set(entry.key, row);
+      nodes.push(...breaks, row.node);
+      before = entry;
+    }
+    this.#rows = rows;
+    return nodes;
+  }
+
+  #row(entry, how) {
+    const editing = this.#editing?.key === entry.key;
+    const { follows: together, mine, readers } = how;
+    const { rev, state, problem, content, changeable } = entry;
+    const version = JSON.stringify([rev, state, problem, content, changeable, together, mine, readers]);
+    const known = this.#rows.get(entry.key);
+    if (known && known.editing === editing && (editing || known.version === version)) return known;
+    const node = editing ? this.#editor(entry) : this.#message(entry, how);
+    if (known?.node === this.#active) this.#active = node;
+    return { node, version, editing };
+  }
+
+  #message(entry, how) {
+    return rowOf(entry, how, {
+      onEdit: () => this.#edit(entry),
+      onDelete: () => this.#heed.onDelete(entry.id),
+      onAgain: () => this.#heed.onAgain(entry.id),
+      onDiscard: () => this.#heed.onDiscard(entry.id),
+    });
+  }
+
+  #editor(entry) {
+    return editorOf(entry.content, {
+      onSave: (content) => {
+        this.#editing = null;
+        if (content !== entry.content) this.#heed.onEdit(entry.id, content);
+        this.#heed.onDone();
+      },
+      onCancel: () => {
+        this.#editing = null;
+        this.#heed.onDone();
+      },
+    });
+  }
+
+  #edit(entry) {
+    this.#editing = entry;
+    this.show(this.#room);
+    const field = this.#rows.get(entry.key)?.node.querySelector("textarea");
+    field?.focus();
+    field?.setSelectionRange(field.value.length, field.value.length);
+    field?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Headings between messages: a new day, and where the unread ones begin. */
+  #breaks(room, before, entry, now) {
+    const found = [];
+    const then = new Date(entry.timestamp);
+    if (before === null || dayKey(new Date(before.timestamp)) !== dayKey(then)) {
+      found.push(this.#heading(`day/${dayKey(then)}`, "day", dayName(then, now)));
+    }
+    if (isNew(room, entry) && !(before && isNew(room, before))) found.push(this.#heading("new", "day new", "New"));
+    return found;
+  }
+
+  #heading(key, classes, text) {
+    const known = this.#headings.get(key);
+    if (known?.firstChild.textContent === text) return known;
+    const node = element("p", { class: classes }, element("span", { text }));
+    this.#headings.set(key, node);
+    return node;
+  }
+
+  #top(room, hidden) {
+    const state = this.#topState(room, hidden);
+    if (this.#topNode?.dataset.state === state) return this.#topNode;
+    const node = element("div", { class: "top", "data-state": state });
+    if (state === "more") {
+      node.append(element("button", { type: "button", class: "button", onclick: () => this.#older(), text: "Older messages" }));
+    } else {
+      node.append(element("p", { text: TOPS[state] }));
+    }
+    this.#topNode = node;
+    return node;
+  }
+
+  #topState(room, hidden) {
+    if (room.problem) return "problem";
+    if (room.paging) return "paging";
+    if (hidden > 0 || (room.more && room.entered)) return "more";
+    if (!room.entered) return room.position === null ? "entering" : "away";
+    return timeline(room).length ? "beginning" : "empty";
+  }
+
+  /** @returns the message that has the focus. */
+  #held() {
+    for (const [key, { node }] of this.#rows) if (node.contains(document.activeElement)) return key;
+    return null;
+  }
+
+  // --- scrolling
+
+  /** @returns the first message in sight, and where its end is: its beginning may change with what is above it. */
+  #anchor() {
+    const top = this.#root.getBoundingClientRect().top;
+    for (const [key, { node }] of this.#rows) {
+      const at = node.getBoundingClientRect().bottom;
+      if (at > top) return { key, at };
+    }
+    return null;
+  }
+
+  #keepInPlace({ key, at }) {
+    const node = this.#rows.get(key)?.node;
+    if (node) this.#root.scrollTop += node.getBoundingClientRect().bottom - at;
+  }
+
+  #scrolled() {
+    this.#following = this.atEnd;
+    if (this.#root.scrollTop < 200) this.#older();
+    this.#heed.onScroll();
+  }
+
+  #older() {
+    if (this.#room === null) return;
+    if (timeline(this.#room).length > this.#count) {
+      this.#count += SCREENS;
+      this.show(this.#room);
+    } else if (this.#room.more) {
+      this.#count += SCREENS;
+      this.#heed.onOlder();
+    }
+  }
+
+  /** What does not fill the screen cannot be scrolled. */
+  #fill(room) {
+    const { scrollHeight, clientHeight } = this.#root;
+    if (clientHeight > 0 && scrollHeight <= clientHeight && room.more && room.entered && !room.paging) this.#older();
+  }
+
+  // --- keys
+
+  /** One message at a time can be reached with Tab; the arrow keys choose which. */
+  #activate(row) {
+    if (row === null) return;
+    for (const [one, index] of [[this.#active, "-1"], [row, "0"]]) {
+      one?.querySelectorAll(".tool").forEach((tool) => tool.setAttribute("tabindex", index));
+    }
+    this.#active = row;
+  }
+
+  #walk(event) {
+    if (event.target.matches("textarea, .wide")) return;
+    const rows = [...this.#rows.values()].map(({ node }) => node);
+    const at = rows.indexOf(event.target.closest(".row"));
+    const to = { ArrowUp: at < 0 ? rows.length - 1 : at - 1, ArrowDown: at + 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (to === undefined || rows.length === 0 || (at < 0 && event.key === "ArrowDown")) return;
+    event.preventDefault();
+    const row = rows[Math.min(Math.max(to, 0), rows.length - 1)];
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+}
+
+/** Whether somebody had said it, unread, when the user came to the room. */
+function isNew(room, entry) {
+  return room.seenAtOpening !== null && entry.epoch === room.position?.epoch && entry.seq > room.seenAtOpening;
+}
+
+function follows(before, entry) {
+  const apart = new Date(entry.timestamp) - new Date(before.timestamp);
+  return before.userId === entry.userId && before.role === entry.role && apart < TOGETHER;
+}
+
+const TOPS = {
+  paging: "Reading older messages…",
+  entering: "Entering the room…",
+  away: "Not connected. You can go on writing: it is sent when the connection is back.",
+  beginning: "This is where the room begins.",
+  empty: "Nobody has said anything here yet. Say hello!",
+  problem: "",
+};

@@ -1,0 +1,69 @@
+// What the user has to know but did not ask for: the state of the connection, and what went wrong.
+
+import { byId, element } from "./dom.js";
+
+const SHOWN = 8_000;
+
+const WORDS = {
+  online: "Connected",
+  connecting: "Connecting…",
+  waiting: "Reconnecting…",
+  idle: "Not connected",
+  refused: "Not connected",
+};
+
+/** @param {object} state of the wire. @param {() => void} onHurry */
+export function showConnection(state, onHurry) {
+  const bar = byId("connection");
+  const online = state.name === "online";
+  document.documentElement.dataset.connection = state.name;
+  byId("me-state").textContent = WORDS[state.name];
+  // A connection that is back at once needs no words.
+  if (online || state.name === "idle" || (state.name === "connecting" && state.tries === 0)) {
+    bar.replaceChildren();
+    return;
+  }
+  if (bar.childElementCount === 0) {
+    bar.append(
+      element("span", {}),
+      element("button", { type: "button", class: "link", onclick: onHurry, text: "Try now" }),
+    );
+  }
+  describe(bar.firstChild, state);
+}
+
+function describe(place, state) {
+  const trying = state.tries > 3 ? "The server cannot be reached. Trying again…" : "Connection lost. Reconnecting…";
+  const text = state.text ?? trying;
+  // A screen reader hears it once, since it stays the same.
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** Say what went wrong, for a while. */
+export function notify(text) {
+  const notice = element(
+    "div",
+    { class: "notice" },
+    element("span", { text }),
+    element("button", { type: "button", class: "link", onclick: () => notice.remove(), text: "Dismiss" }),
+  );
+  byId("notices").append(notice);
+  setTimeout(() => notice.remove(), SHOWN);
+}
+
+/** Ask before something that cannot be undone. @returns {Promise<boolean>} */
+export function confirmed(question) {
+  const dialog = byId("confirm");
+  byId("confirm-question").textContent = question;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** The buttons of the dialog close it: forms may not be sent under our policy, not even to a dialog. */
+export function prepareDialog() {
+  byId("confirm-yes").addEventListener("click", () => byId("confirm").close("yes"));
+  byId("confirm-no").addEventListener("click", () => byId("confirm").close(""));
+}
