@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -226,6 +226,3 @@ def with_tokens(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iter
 def room() -> str:
     """A room that no other test is in."""
     return f"team-{next(_numbers)}/general"
-
-
-Visit = Callable[..., Page]

@@ -29,7 +29,7 @@ def look(request: pytest.FixtureRequest) -> dict[str, Any]:
 def expect_accessible(page: Page, when: str) -> None:
     """Expect no violation that keeps somebody from using the page."""
     # axe measures what is seen; what is still fading in has colours of its own.
-    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+    page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
     found = Axe().run(page).response["violations"]
     serious = [
         f"{one['id']}: {node['html'][:120]} {node['failureSummary']}"

@@ -109,6 +109,30 @@ def test_it_goes_on_after_the_server_was_killed(visit: Visitors, mortal: Site, r
     assert [one["recovered"] for one in said if one["type"] == "room:joined"] == [True]
 
 
+def test_nothing_is_lost_or_there_twice(visit: Visitors, mortal: Site, room: str) -> None:
+    """Whenever the server is killed, also between a message and its ack. Three starts take as many seconds."""
+    ada = visit(mortal.address, "ada", room)
+    ada.evaluate(
+        """() => {
+            let number = 0;
+            const field = document.querySelector("#message");
+            const timer = setInterval(() => {
+                field.value = `number ${number}`;
+                field.form.requestSubmit();
+                if (++number === 100) clearInterval(timer);
+            }, 25);
+        }"""
+    )
+    for count in (5, 30):
+        expect(ada.locator(".row.stored").nth(count)).to_be_attached()
+        mortal.served.kill()
+        mortal.served.start()
+    expect(ada.locator(".row.stored")).to_have_count(100)
+    ada.reload()
+
+    expect_messages(ada, *(f"number {number}" for number in range(100)))
+
+
 def test_ones_own_messages_can_be_changed_and_deleted(visit: Visitors, site: Site, room: str) -> None:
     """With the mouse; others see it; those of others cannot be."""
     ada = visit(site.address, "ada", room)

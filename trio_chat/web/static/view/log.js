@@ -34,7 +34,7 @@ export class Log {
     root.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     root.addEventListener("keydown", (event) => this.#walk(event));
     root.addEventListener("focusin", (event) => this.#activate(event.target.closest(".row")));
-    new ResizeObserver(() => this.#following && this.jump()).observe(root);
+    new ResizeObserver(() => this.#following && this.#stick()).observe(root);
   }
 
   /** @returns {boolean} whether the newest message is in sight. */
@@ -43,8 +43,13 @@ export class Log {
     return clientHeight > 0 && scrollHeight - scrollTop - clientHeight < NEAR;
   }
 
-  /** Scroll to the newest message. */
+  /** Scroll to the newest message, and let go of what was scrolled back to. */
   jump() {
+    this.#count = SCREENS;
+    this.#stick();
+  }
+
+  #stick() {
     this.#root.scrollTop = this.#root.scrollHeight;
     this.#following = true;
   }
@@ -59,7 +64,7 @@ export class Log {
     this.#root.setAttribute("aria-busy", String(room.paging || !room.entered));
     const held = this.#held();
     arrange(this.#root, [this.#top(room, entries.length - shown.length), ...this.#arranged(room, shown)]);
-    if (this.#following) this.jump();
+    if (this.#following) this.#stick();
     else if (anchor !== null) this.#keepInPlace(anchor);
     this.#fill(room);
     // Whoever was at a message that is drawn anew is still there.
