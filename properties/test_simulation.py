@@ -175,7 +175,7 @@ def window_one_too_large(patch: Patch) -> None:
 
 @plant
 def slow_reader_misses_messages(patch: Patch) -> None:
-    def hear(self: NativeConnection, parcel: bytes, *, droppable: bool) -> None:
+    def hear(self: NativeConnection, parcel: bytes, _: bool) -> None:
         self._link.offer(parcel, droppable=True)
 
     patch.setattr(NativeConnection, "hear", hear)

@@ -52,7 +52,7 @@ class AMember:
         self.heard: list[tuple[Any, bool]] = []
         self.put_out_of: list[str] = []
 
-    def hear(self, parcel: Any, *, droppable: bool) -> None:
+    def hear(self, parcel: Any, droppable: bool) -> None:
         """Take a parcel."""
         if self.failing:
             raise RuntimeError("no more")

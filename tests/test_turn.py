@@ -130,7 +130,7 @@ class AMember:
         """Hear hearings as they are."""
         return WIRE
 
-    def hear(self, parcel: Sequence[Hearing], *, droppable: bool) -> None:
+    def hear(self, parcel: Sequence[Hearing], droppable: bool) -> None:
         """Write it down."""
         if self.failing:
             raise RuntimeError("no more")

@@ -206,7 +206,8 @@ class Audience:
                 if besides is not None and member.user == besides:
                     continue
                 try:
-                    hear(parcel, droppable=droppable)
+                    # By position: calls by keyword take twice as long, and this one is made for every delivery.
+                    hear(parcel, droppable)
                 except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
                     failed.append(member)
                     logger.error(  # noqa: TRY400 - what an exception says may quote somebody

@@ -91,7 +91,7 @@ class Wire(Protocol):
 class Hear(Protocol):
     """Takes what a room tells a member."""
 
-    def __call__(self, parcel: Any, /, *, droppable: bool) -> None:
+    def __call__(self, parcel: Any, droppable: bool, /) -> None:
         """Take a parcel. Must not wait; a member that raises is put out of the room."""
         ...
 

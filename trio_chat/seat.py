@@ -128,7 +128,7 @@ class Seat:
         """The position of the answer to the join."""
         return Position(self.joined.epoch, self.joined.seq)
 
-    def hear(self, parcel: Sequence[Hearing], *, droppable: bool) -> None:
+    def hear(self, parcel: Sequence[Hearing], droppable: bool) -> None:
         """Take hearings from the room. Called by the room; never waits."""
         if self._left:  # the room has not got that mail yet
             return

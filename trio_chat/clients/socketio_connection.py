@@ -92,7 +92,7 @@ class SocketIOConnection(Connection["EngineLink"]):
         """See `_hear`."""
         return self._hear
 
-    def _hear(self, parcel: RoomParcel, *, droppable: bool) -> None:
+    def _hear(self, parcel: RoomParcel, droppable: bool) -> None:
         """Send a parcel, behind the places of the other rooms if there are any."""
         if self._return is not None:
             self._return.held.append((parcel, droppable))
@@ -243,7 +243,7 @@ class SocketIOConnection(Connection["EngineLink"]):
             place = coming.offset.place(room)
             self._say_past(room, answer, 0 if place is None else place.seq)
         for parcel, droppable in coming.held:
-            self._hear(parcel, droppable=droppable)
+            self._hear(parcel, droppable)
 
     # --- answers
 

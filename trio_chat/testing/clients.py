@@ -59,7 +59,7 @@ class _Visitor:
         self.out: Callable[[], None] = lambda: None
         self._heard = heard
 
-    def hear(self, parcel: Sequence[mail.Hearing], *, droppable: bool) -> None:  # noqa: ARG002 - it drops nothing
+    def hear(self, parcel: Sequence[mail.Hearing], droppable: bool) -> None:  # noqa: ARG002 - it drops nothing
         for hearing in parcel:
             self._heard(hearing)
 
