@@ -80,6 +80,7 @@ export class Room {
         return null;
       case "session:expired":
         this.#retire("archive");
+        this.position = null; // should that session come back after all, this window knows nothing of it
         return null;
       case "ack":
         this.#acknowledge(said);
