@@ -122,7 +122,7 @@ SERVER_TROUBLE = (
         blocked,
         program=TRAPPED,
         # Shorter than the block: what came meanwhile must be read before anybody is judged.
-        settings={"ping-timeout-seconds": "0.5"},
+        settings={"ping-interval-seconds": "0.5", "ping-timeout-seconds": "0.5"},
     ),
     Fault("S4b", "server: EMFILE for 2 s", out_of_descriptors),
 )
