@@ -70,7 +70,7 @@ class Listener:
         self.start_soon = nursery.start_soon
         self.expired: list[float] = []
 
-    def offer(self, frames: bytes, **_: object) -> None:
+    def offer(self, frames: bytes, *_: object, **__: object) -> None:
         """Take what the server says."""
         if b"session:expired" in frames:
             self.expired.append(trio.current_time())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -26,11 +27,13 @@ from trio_chat.settings import Settings
 from trio_chat.stores.places import open_hot, open_stores
 from trio_chat.stores.redis import RedisHotStore
 
-from .chat_client import connect
+from .chat_client import Turned, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from trio_chat.stores.embedded import EmbeddedValkey
 
 
 @pytest.fixture
@@ -99,6 +102,48 @@ async def test_leaving_the_block_tells_the_clients_and_archives_everything(
 
     assert close.code == 1012
     assert psql(str(settings.database_url), "select content from messages order by seq") == "one\ntwo"
+
+
+async def test_who_waits_for_an_answer_gets_it_before_the_goodbye(
+    settings: Settings, own_valkey: EmbeddedValkey, psql: Callable[[str, str], str]
+) -> None:
+    """Redis does not answer. What was said is acknowledged all the same, and nothing that is said after that.
+
+    Takes as long as Redis may take to answer.
+    """
+    enough = trio.Event()
+    settings = replace(settings, redis_url=own_valkey.url, redis_timeout=0.5)
+    async with trio.open_nursery() as nursery:
+        app: App = await nursery.start(_keep_open, settings, enough)
+        async with connect(app.url, user="ada") as ada:
+            await ada_says(ada, "one")
+            own_valkey.pause()
+            try:
+                for number in (2, 3):
+                    await ada.say("message:send", room="room", content=f"number {number}", ref=number)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert app.lobby.rooms["room"].ledger.backlog
+                enough.set()
+                await trio.testing.wait_all_tasks_blocked()
+                await ada.say("message:send", room="room", content="too late", ref=4)
+                with pytest.raises(Turned) as turned:
+                    async with connect(app.url, user="bob"):
+                        pass
+                refused = await ada.expect("error", ref=4, code="unavailable")
+                acks = [await ada.until("ack") for _ in range(2)]
+                close = await ada.expect_close()
+            finally:
+                own_valkey.resume()
+
+    assert turned.value.status == 503
+    assert "stopping" in refused["message"]
+    assert [(ack["ref"], ack["durability"]) for ack in acks] == [(2, "memory"), (3, "memory")]
+    assert close.code == 1012
+    assert psql(str(settings.database_url), "select content from messages order by seq").splitlines() == [
+        "one",
+        "number 2",
+        "number 3",
+    ]
 
 
 async def test_cancelling_cuts_the_clients_and_archives_everything_still(

@@ -16,7 +16,7 @@ from trio_chat.errors import BadRequest, ReplyCode, Unavailable
 from trio_chat.history import History
 from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby, open_lobby
-from trio_chat.mail import Answer, Changed, Closed, Expired, Hearing, Join, Look, Post
+from trio_chat.mail import Accepted, Answer, Changed, Closed, Expired, Hearing, Join, Look, Post
 from trio_chat.message import Message, Posted
 from trio_chat.seat import PlainWire, Seat, ignore
 from trio_chat.settings import Settings
@@ -818,6 +818,92 @@ async def test_closed_lobby_takes_no_mail(stores: Stores) -> None:
     for room in ("old", "new"):
         with pytest.raises(Unavailable, match="stopping"):
             mail_post(lobby, room=room)
+
+
+async def test_finishing_waits_for_answers_and_takes_no_more_mail(
+    stores: Stores, autojump_clock: MockClock
+) -> None:
+    """What was asked before is answered: what is on its way to the store, and what waits behind it."""
+    gate = trio.Event()
+
+    async def hold(call: str, moment: Moment) -> None:
+        if call == "append" and moment == "before":
+            await gate.wait()
+
+    async with stores.lobby() as lobby:
+        stores.hot.interfere = hold
+        answers = mail_post(lobby, "one")
+        await wait_all_tasks_blocked()
+        behind = mail_post(lobby, "two")
+        idle = mail_post(lobby, room="other")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lobby.finish)
+            await wait_all_tasks_blocked()
+            for room in ("r", "new"):
+                with pytest.raises(Unavailable, match="stopping"):
+                    mail_post(lobby, room=room)
+            before = [*answers, *behind, *idle]
+            gate.set()
+
+        assert before == []
+        assert [type(answer) for answer in (*answers, *behind, *idle)] == [Accepted] * 3
+    assert stores.archived() == ["one", "two"]
+
+
+async def test_finishing_with_nothing_to_answer_takes_no_time(
+    stores: Stores, autojump_clock: MockClock
+) -> None:
+    """Members are still there, and hear nothing; finishing again changes nothing."""
+    async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
+        began = trio.current_time()
+        await lobby.finish()
+        await lobby.finish()
+
+        assert trio.current_time() == began
+        assert (heard(ann), len(lobby.rooms["r"].audience)) == ([], 1)
+
+
+async def test_finishing_without_rooms(stores: Stores) -> None:
+    """There is nothing to wait for."""
+    async with stores.lobby() as lobby:
+        await lobby.finish()
+
+        with pytest.raises(Unavailable, match="stopping"):
+            mail_post(lobby)
+
+
+async def test_finishing_may_be_given_up(stores: Stores, autojump_clock: MockClock) -> None:
+    """The rooms go on with it. They have 5 s in all; what has no answer then is told so."""
+
+    async def hang(call: str, moment: Moment) -> None:
+        if call == "append" and moment == "before":
+            await trio.sleep_forever()
+
+    async with stores.lobby() as lobby:
+        stores.hot.interfere = hang
+        answers = mail_post(lobby)
+        began = trio.current_time()
+        with trio.move_on_after(2) as patience:
+            await lobby.finish()
+        given_up = (patience.cancelled_caught, list(answers))
+
+    assert given_up == (True, [])
+    assert [type(answer) for answer in answers] == [Unavailable]
+    assert trio.current_time() == began + 5
+
+
+async def test_degraded_room_finishes_and_what_it_has_is_archived(
+    stores: Stores, autojump_clock: MockClock
+) -> None:
+    """Its session stays behind: the next process must not continue it."""
+    async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
+        await ann.post("one")
+        stores.hot.set_healthy(False)
+        await ann.post("two")
+        await lobby.finish()
+
+    assert stores.archived() == ["one", "two"]
+    assert {session.room for session in stores.hot.behind} == {"r"}
 
 
 async def test_joining_a_closed_lobby(stores: Stores) -> None:

@@ -367,6 +367,60 @@ async def test_a_kill_after_redis_had_caught_up_costs_no_session(
     assert (joined["recovered"], joined["seq"], changes) == (True, last["seq"], [])
 
 
+@pytest.mark.parametrize("archive", ["there", "away"])
+async def test_a_stop_while_redis_is_away_costs_the_sessions_that_were_behind_and_no_other(
+    tmp_path: Path, free_port: int, own_postgres: EmbeddedPostgres, psql: Psql, archive: str
+) -> None:
+    """What was on its way is acknowledged and archived; its numbers are not given out again. Another room goes on.
+
+    So it is whether or not the archive is there at the next start: nothing else than the file says what was behind.
+    """
+    with serving(EmbeddedValkey(tmp_path, port=free_port)) as valkey:
+        stores = {"REDIS_URL": valkey.url, "DATABASE_URL": own_postgres.url, "REDIS_TIMEOUT": "0.5"}
+        with started(tmp_path, AUTH_MODE="insecure", **stores) as server:
+            async with connect(server.url, user="ada") as ada:
+                for room in ("quiet", "busy"):
+                    await ada.join(room)
+                quiet = await ada.send("quiet", "q", id="q1")
+                await ada.send("busy", "before")
+                valkey.pause()
+                for number in range(3):
+                    await ada.say("message:send", room="busy", content=f"last {number}", id=f"b{number}")
+                await trio.sleep(0.1)
+                server.signal_stop()
+                last = [await ada.until("ack") for _ in range(3)]
+                close = await ada.expect_close()
+            status = await trio.to_thread.run_sync(server.wait)
+            if archive == "away":
+                own_postgres.pause()
+            valkey.resume()
+            await trio.to_thread.run_sync(server.start)
+            complaint = server.log
+            async with connect(server.url, user="ada") as ada:
+                position = {"epoch": quiet["epoch"], "seq": quiet["seq"]}
+                gone_on, _ = await ada.join("quiet", resume=position)
+                again = await ada.send("quiet", "q", id="q1")
+                position = {"epoch": last[-1]["epoch"], "seq": last[-1]["seq"]}
+                begun, _ = await ada.join("busy", resume=position)
+                new = [await ada.send("busy", f"new {number}") for number in range(5)]
+            if archive == "away":
+                own_postgres.resume()
+            ended = await trio.to_thread.run_sync(server.stop)
+
+    assert (close.code, status, ended) == (1012, 0, 0), server.log
+    assert [ack["durability"] for ack in last] == ["memory"] * 3
+    assert "rooms that begin a new session: 1" in complaint
+    assert (gone_on["recovered"], again["duplicate"], again["seq"]) == (True, True, quiet["seq"])
+    assert (begun["recovered"], begun["epoch"] > last[-1]["epoch"]) == (False, True)
+    assert {(ack["epoch"], ack["seq"]) for ack in last}.isdisjoint((ack["epoch"], ack["seq"]) for ack in new)
+    assert not (tmp_path / "tc.behind").exists()
+    assert archived(psql, own_postgres.url, "busy") == [
+        "before",
+        *(f"last {number}" for number in range(3)),
+        *(f"new {number}" for number in range(5)),
+    ]
+
+
 # Who may come in
 
 

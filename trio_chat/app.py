@@ -1,7 +1,8 @@
 """The server, wired together.
 
-How the blocks nest is the order of shutdown, from the inside: clients are told to come back (1012), rooms finish
-the mail they have, the syncer makes its last round, stores are closed, embedded servers end.
+How the blocks nest is the order of shutdown, from the inside: nobody new is admitted, rooms take no more requests
+and answer those they have, clients are told to come back (1012), the syncer makes its last round, stores are closed,
+embedded servers end.
 """
 
 from __future__ import annotations
@@ -147,12 +148,26 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                 )
                 try:
                     yield App(settings, stores, lobby, clients, engine, registry, authenticator)
+                    await _answer_all(engine, clients, lobby)
                     await engine.aclose()
                     await clients.aclose()
                     with trio.move_on_after(_NOTING_SECONDS):
                         await recoveries.write()
                 finally:
                     nursery.cancel_scope.cancel()
+
+
+async def _answer_all(engine: EngineServer, clients: ClientServer, lobby: Lobby) -> None:
+    """Let everybody have the answer to what they have asked, and refuse what they ask meanwhile.
+
+    Who asked in vain asks again after coming back, and a session that cannot be continued would have that twice.
+    Cancelling is safe.
+    """
+    engine.admit_nobody()
+    clients.admit_nobody()
+    # A turn that is on its way to Redis, and the mail behind it, which is the next one.
+    with trio.move_on_after(2 * lobby.settings.redis_timeout):
+        await lobby.finish()
 
 
 def _engine(settings: Settings, hall: Hall) -> EngineServer:

@@ -74,6 +74,12 @@ class Lobby:
         self.gathering = Gathering()
         """For whoever brings mail of many in one go: each room then takes its part as one turn."""
         self._nursery: trio.Nursery | None = None
+        self._finish_by: float | None = None
+        """When the rooms are cut at the end, once they are to finish."""
+        self._running = 0
+        """How many rooms have a task."""
+        self._finished = trio.Event()
+        """Set when the last of them has ended after they were to finish."""
         self._crashes = 0
 
     @override
@@ -147,7 +153,8 @@ class Lobby:
             forget=self._forget,
             gathering=self.gathering,
         )
-        self._nursery.start_soon(self._supervise, room, name=f"room {name}")
+        self._nursery.start_soon(self._run, room, name=f"room {name}")
+        self._running += 1
         return room
 
     def _forget(self, room: Room) -> None:
@@ -165,6 +172,34 @@ class Lobby:
             logger.info("the hot store is back")
             for room in list(self.rooms.values()):
                 room.doubt()
+
+    async def finish(self) -> None:
+        """Take no more mail, and return when the rooms have answered what they have. They then rest until the end.
+
+        For a program that has something to do for its members when all is answered, and before the block ends. Waits
+        for nothing but answers, and for no longer than the stores may take: bound it. Cancelling is safe: the rooms
+        still finish, and the end of the block waits for them.
+        """
+        self._begin_to_finish()
+        await self._finished.wait()
+
+    def _begin_to_finish(self) -> None:
+        if self._finish_by is not None:
+            return
+        self._finish_by = trio.current_time() + _DRAIN_SECONDS
+        self._nursery = None
+        for room in self.rooms.values():
+            room.finish()
+        if not self._running:
+            self._finished.set()
+
+    async def _run(self, room: Room) -> None:
+        try:
+            await self._supervise(room)
+        finally:
+            self._running -= 1
+            if not self._running and self._finish_by is not None:
+                self._finished.set()
 
     async def _supervise(self, room: Room) -> None:
         crashes: list[float] = []
@@ -192,17 +227,15 @@ class Lobby:
 
     @asynccontextmanager
     async def open_rooms(self) -> AsyncGenerator[None, None]:
-        """Let rooms run inside the block. At its end they finish the mail they have, within 5 s."""
+        """Let rooms run inside the block. At its end they finish the mail they have, within 5 s of being told to."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 try:
                     yield
                 finally:
-                    self._nursery = None
-                    for room in list(self.rooms.values()):
-                        room.finish()
-                    nursery.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
+                    self._begin_to_finish()
+                    nursery.cancel_scope.deadline = self._finish_by or 0.0
         finally:
             for room in self.rooms.values():
                 room.abandon(Unavailable("the server stopped before it could answer; come back shortly"))

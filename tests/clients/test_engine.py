@@ -1429,6 +1429,20 @@ async def test_aclose(start: Any, dial: Any) -> None:
     assert [told.closed for told in served.told] == [1, 1, 1]
 
 
+async def test_admit_nobody(start: Any, dial: Any) -> None:
+    """Sessions that there are go on, over either transport; nobody begins one."""
+    served = await start()
+    polling = await served.open()
+    served.last.link.offer(parcel([b"hello"]))
+    wire = await dial_websocket(dial, served)
+    served.engine.admit_nobody()
+    await wire.say("4hello")
+
+    await wire.expect_echo("4hello")
+    assert (await served.poll(polling)).packets == [b"4hello"]
+    assert (await served.ask()).code == (503, 3)
+
+
 async def test_cancelled_server(dial: Any) -> None:
     """Cancelling ends everything: each conversation hears of it once, after its tasks."""
     told: list[Told] = []

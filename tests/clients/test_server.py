@@ -560,6 +560,22 @@ async def test_handshake_during_shutdown(serve: Any, dial: Any) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_admit_nobody(serve: Any, dial: Any) -> None:
+    """Who is connected stays and is served; whoever comes is turned away. The end then waits for nobody."""
+    served = await serve()
+    wire = await dial(served)
+    served.server.admit_nobody()
+    late = await dial(served, shake=False)
+    await late.send(handshake())
+
+    await late.expect_response(503)
+    await wire.expect_echo()
+    await wire.stream.aclose()
+    await served.last.over.wait()
+    with trio.fail_after(1):
+        await served.server.aclose()
+
+
 async def test_returns_after_closing(dial: Any) -> None:
     """The server's task ends once the server was closed in good order."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

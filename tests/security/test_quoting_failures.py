@@ -114,7 +114,7 @@ async def test_failing_hook(
         monkeypatch.setattr(
             Seat,
             "hear",
-            lambda self, parcel, **options: fail() if WORD in repr(parcel) else hear(self, parcel, **options),
+            lambda self, parcel, droppable: fail() if WORD in repr(parcel) else hear(self, parcel, droppable),
         )
     elif what == "the codec":
         monkeypatch.setattr("trio_chat.seat._WIRE", Mute())

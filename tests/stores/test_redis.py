@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -255,8 +256,47 @@ async def test_no_session_is_trusted_after_a_process_that_died_behind(
             await hot.mark_synced([(SESSION, 2)])
 
 
-async def trusts(hot: RedisHotStore) -> bool:
-    stored = await hot.load(ROOM)
+async def test_only_what_is_behind_is_not_trusted_after_a_process_that_ended_in_order(
+    valkey_process: EmbeddedValkey, keys: Keys, tmp_path: Path
+) -> None:
+    """Until the store has another one in its place."""
+    opened = partial(open_redis, valkey_process.url, prefix=keys.prefix)
+    with closing(Behind(tmp_path)) as behind:
+        async with opened(behind=behind) as hot:
+            await written(hot, posts(1, 1))
+            await written(hot, write(post(1), session=OTHER))
+            hot.note_behind(SESSION, True)
+    with closing(Behind(tmp_path)) as behind:
+        async with opened(behind=behind) as hot:
+            assert not await trusts(hot)
+            assert await trusts(hot, OTHER.room)
+            await written(hot, write(post(1), session=Session(ROOM, NEWER)))
+            assert await trusts(hot)
+
+    assert not (tmp_path / "tc.behind").exists()
+
+
+async def test_write_that_was_in_flight_when_the_process_ended_is_not_trusted(
+    valkey_process: EmbeddedValkey, keys: Keys, tmp_path: Path
+) -> None:
+    """The store may say that it has no session, and apply the one's first write only then."""
+    opened = partial(open_redis, valkey_process.url, prefix=keys.prefix)
+    ended = Behind(tmp_path)
+    ended.note(SESSION, True)
+    ended.close()
+    with closing(Behind(tmp_path)) as behind:
+        async with opened(behind=behind) as hot:
+            assert await hot.load(ROOM) is None
+    with closing(Behind(tmp_path)) as behind:
+        async with opened(behind=behind) as hot, opened() as dead:
+            assert await hot.load(ROOM) is None
+            await written(dead, posts(1, 1))
+            assert not await trusts(hot)
+            assert await hot.end(SESSION, 1, 0)
+
+
+async def trusts(hot: RedisHotStore, room: str = ROOM) -> bool:
+    stored = await hot.load(room)
     assert stored is not None
     return stored.trusted
 

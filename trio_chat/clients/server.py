@@ -182,6 +182,10 @@ class ClientServer:
         for link in tuple(self._links):
             link.close(code, reason)
 
+    def admit_nobody(self) -> None:
+        """Turn every new client away from now on. Who is connected stays."""
+        self._stopping = True
+
     async def aclose(
         self, code: int = CloseCode.SERVICE_RESTART, reason: str = "the server restarts", grace: float = 2.0
     ) -> None:
@@ -189,7 +193,7 @@ class ClientServer:
 
         `serve_clients` returns afterwards. Cancelling cuts at once.
         """
-        self._stopping = True
+        self.admit_nobody()
         self._accepting.cancel()
         self.close_all(code, reason)
         try:

@@ -230,8 +230,8 @@ class HotStore(Protocol):
         """Take note that members have been told of events that are not in this store, or that all of them are now.
 
         Synchronous, and called before the first such event is let out. Until the session has caught up `load` does
-        not trust it. Should the process end before that, no session that it wrote is trusted by the next one: the
-        numbers of those events must not be given out again.
+        not trust it; nor does the next process, should this one end in order before that. Should it be killed, no
+        session that it wrote is trusted by the next one: the numbers of those events must not be given out again.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,9 @@ async def open_hot(
                 # Asked anew after each restart: this Valkey may come back without its newest writes.
                 incarnation = partial(getattr, valkey, "incarnation")
             url, place = valkey.url, f"private Valkey in {valkey.directory}"
+        # Who works beside a server must not take its mark for that of a dead one.
+        behind = Behind() if beside else Behind(settings.data_dir, settings.redis_prefix)
+        stack.enter_context(closing(behind))
         opening = partial(
             open_redis,
             url,
@@ -59,8 +62,7 @@ async def open_hot(
             if settings.durability == "replicated" and not beside
             else None,
             incarnation=incarnation,
-            # Who works beside a server must not take its mark for that of a dead one.
-            behind=None if beside else Behind(settings.data_dir, settings.redis_prefix),
+            behind=behind,
         )
         try:
             hot = await stack.enter_async_context(opening(require=True))

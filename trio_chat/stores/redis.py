@@ -173,6 +173,7 @@ class RedisHotStore:
                 if read.entries.unreadable:
                     await self._set_aside(session, read.entries)
                 stored = read.stored(session.epoch, self.incarnation)
+                self._behind.note_current(session)
                 return msgspec.structs.replace(stored, trusted=False) if session in self._behind else stored
             await self._mender.mend(session)
         raise Unavailable("the room's session cannot be read: it is another one each time")

@@ -171,6 +171,10 @@ class EngineServer:
         for session in self.sessions:
             session.close(code, reason)
 
+    def admit_nobody(self) -> None:
+        """Begin no session any more. Those that there are go on."""
+        self._running = False
+
     async def aclose(
         self, code: int = CloseCode.SERVICE_RESTART, reason: str = "the server restarts", grace: float = 2.0
     ) -> None:
@@ -178,7 +182,7 @@ class EngineServer:
 
         To be called before `ClientServer.aclose`, which waits for WebSockets only. Cancelling stops the waiting.
         """
-        self._running = False
+        self.admit_nobody()
         self.close_all(code, reason)
         with trio.move_on_after(grace):
             if self._sessions:

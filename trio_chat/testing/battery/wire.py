@@ -35,6 +35,7 @@ class Wire:
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._buffer = bytearray()
+        self._gone: Gone | None = None
         self._sending = trio.Lock()
         self.pongs = 0
 
@@ -96,9 +97,15 @@ class Wire:
         """
         while True:
             said: list[dict[str, Any]] = []
-            await self._take_frames(said)
+            try:
+                await self._take_frames(said)
+            except Gone as gone:
+                self._gone = gone
             if said:
+                # Also what came right before the end.
                 return said
+            if self._gone is not None:
+                raise self._gone
             await self._read()
 
     async def _take_frames(self, said: list[dict[str, Any]]) -> None:

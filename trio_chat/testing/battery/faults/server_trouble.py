@@ -116,6 +116,13 @@ async def _come(port: int, name: str, came: list[float]) -> None:
 SERVER_TROUBLE = (
     Fault("S3", "server: an actor crashes", crashed, program=TRAPPED),
     Fault("S3b", "server: an actor crashes in a loop", crashing, program=TRAPPED),
-    Fault("S4", "server: loop blocked 2 s", blocked, program=TRAPPED),
+    Fault(
+        "S4",
+        "server: loop blocked 2 s",
+        blocked,
+        program=TRAPPED,
+        # Shorter than the block: what came meanwhile must be read before anybody is judged.
+        settings={"ping-interval-seconds": "0.5", "ping-timeout-seconds": "0.5"},
+    ),
     Fault("S4b", "server: EMFILE for 2 s", out_of_descriptors),
 )
