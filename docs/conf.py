@@ -71,6 +71,9 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = "trio-chat"
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
+html_static_path = ["site"]
+html_css_files = ["site.css"]
+html_logo = html_favicon = "../trio_chat/web/static/icon.svg"
 html_show_sourcelink = False
 html_show_sphinx = False
 html_copy_source = False

@@ -48,8 +48,8 @@ class Watch:
 
 @contextmanager
 def serving(command: Path, home: str) -> Iterator[str]:
-    """Run the server with everything at its defaults but the port, which is a free one; yield the link it prints."""
-    environment = {"PATH": os.environ["PATH"], "HOME": home}
+    """Run the server with its defaults, but on a free port and logging errors only; yield the link it prints."""
+    environment = {"PATH": os.environ["PATH"], "HOME": home, "LOG_LEVEL": "error"}
     with subprocess.Popen(
         [command, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
     ) as server:

@@ -30,7 +30,7 @@ def node() -> list[str]:
     [major, minor] = re.findall(r"\d+", said)[:2]
     if (int(major), int(minor)) < (20, 10):
         pytest.skip("this node has no WebSocket")
-    # Before 21 it knows of an experiment when it warns of it.
+    # Before 22 it is an experiment, and said to be one on standard error.
     return ["node"] if int(major) >= 22 else ["node", "--experimental-websocket", "--no-warnings"]
 
 
@@ -40,7 +40,6 @@ def example(request: pytest.FixtureRequest) -> list[str]:
     program = str(EXAMPLES / request.param)
     if program.endswith(".py"):
         return [sys.executable, program]
-    # Older ones have no global of this name either, which browsers and Node 20 have.
     return [*node(), program]
 
 
