@@ -46,6 +46,7 @@ OPERATIONS = DOCS / "operations.md"
 EMBEDDING = DOCS / "embedding.md"
 DESIGN = DOCS / "design.md"
 SOCKETIO = DOCS / "socketio.md"
+QUICKSTART = DOCS / "quickstart.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *DOCS.glob("*.md")])
 ROOM = "team-42/general"
 
@@ -512,6 +513,7 @@ GENERATED: dict[Path, Callable[[Path], str]] = {
     OPERATIONS: lambda page: filled(page, "settings", settings_tables()),
     EMBEDDING: with_examples,
     SOCKETIO: with_examples,
+    QUICKSTART: with_examples,
 }
 
 
@@ -644,7 +646,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         assert not fragment or fragment in anchors(target), f"{path}#{fragment}"
 
 
-@pytest.mark.parametrize("picture", sorted(DOCS.glob("*.svg")), ids=lambda path: path.name)
+@pytest.mark.parametrize("picture", sorted(DOCS.glob("images/*.svg")), ids=lambda path: path.name)
 def test_pictures_are_whole_and_say_what_they_show(picture: Path) -> None:
     """They are XML, have a title and a description, for those who cannot see them, and read in the dark too."""
     root = ET.parse(picture).getroot()

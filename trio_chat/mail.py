@@ -127,7 +127,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         id: the message.
-        epoch, seq: the event.
+        epoch: the session.
+        seq: the number of the event.
         durability: the step of the ladder it has reached: "memory", "redis", "replicated" or "archive".
         duplicate: whether this request changed nothing because it had been carried out before.
     """
@@ -143,7 +144,8 @@ class Joined(msgspec.Struct, frozen=True):
     """A member is in the room; everything after `seq` will reach it.
 
     Attributes:
-        epoch, seq: the position of the answer.
+        epoch: the session.
+        seq: the number of its newest event; with `epoch` the position of the answer.
         recovered: whether `changes` are complete since the position the member resumed at.
         first: the oldest seq the window needs; a recovered member drops what it has below it.
         changes: what happened since, if recovered; else empty.

@@ -106,7 +106,7 @@ Entry: TypeAlias = Asked | Answered | Heard | Ended | Vanished | Mended
 
 
 class Record:
-    """See the module. Lives as long as somebody looks at it.
+    """What happened while a script was performed. Lives as long as somebody looks at it.
 
     Attributes:
         settings: what the rooms ran with.

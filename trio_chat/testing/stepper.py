@@ -49,11 +49,12 @@ _CATCH_UP = 90.0
 
 
 class Stage:
-    """See the module. Made by `open_stage`; lives as long as that block.
+    """Two stores, and one lobby after another over them, as a machine has processes. Made by `open_stage`; lives as long as that block.
 
     Attributes:
-        hot, archive: the stores.
-        faults: their switches, by "hot" and "archive".
+        hot: the hot store.
+        archive: the archive.
+        faults: the switches of the stores, by "hot" and "archive".
         record: what has happened so far.
     """
 

@@ -28,7 +28,7 @@ _NOTHING = object()
 
 
 class Steps:
-    """See the module. Lives from `start` to `stop`, or as a context.
+    """Runs async calls one at a time, from synchronous code. Lives from `start` to `stop`, or as a context.
 
     Args:
         clock: the run's clock; a `trio.testing.MockClock` with ``autojump_threshold=0`` makes time virtual.
