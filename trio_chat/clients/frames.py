@@ -12,6 +12,7 @@ The rules of the scanner (RFC 6455, section 5):
    `Violation`; nothing after it is read. Left to trio-websocket are the payload of a Close frame and the UTF-8
    of fragmented texts, which it checks too.
 6. Nothing after a Close frame is read.
+7. Pings and pongs cost whoever sends them nothing, and us a little: there may be `MAX_SIGNS` between two `rest`s.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ PONG: Final = 0x8A
 
 MAX_CONTROL: Final = 125
 """The longest payload of a control frame, in bytes."""
+
+MAX_SIGNS: Final = 256
+"""How many pings and pongs may come in a tick, of at most a second. Clients need one in many seconds."""
 
 _MASKED = 0x80
 _CONTROL = 0x08
@@ -160,7 +164,7 @@ class Scanner:
     """
 
     __slots__ = (
-        "_cap", "_fragments", "_held", "_last", "_limit", "_message", "_need", "_skip",
+        "_cap", "_fragments", "_held", "_last", "_limit", "_message", "_need", "_signs", "_skip",
         "closed", "fast", "frames", "violation",
     )  # fmt: skip
 
@@ -182,6 +186,7 @@ class Scanner:
         self._last = False
         self._fragments = 0
         self._message = 0
+        self._signs = 0
         self.fast = True
         self.frames = 0
         self.closed = False
@@ -239,6 +244,7 @@ class Scanner:
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 self.frames += 1
+                self._count_sign()
                 at = stop
             elif self.fast and header.first == TEXT:
                 if header.length > self._limit:
@@ -271,6 +277,7 @@ class Scanner:
         self._skip = header.length
         if header.first & _CONTROL:
             self._last = header.first == CLOSE
+            self._count_sign()
             return
         self.fast = False
         continues = not header.first & ~_FINAL
@@ -285,6 +292,15 @@ class Scanner:
         self._check_size(self._message)
         if header.first & _FINAL:
             self._fragments = self._message = 0
+
+    def rest(self) -> None:
+        """Begin to count pings and pongs anew. To be called every tick."""
+        self._signs = 0
+
+    def _count_sign(self) -> None:
+        self._signs += 1
+        if self._signs > MAX_SIGNS:
+            raise Violation(CloseCode.RATE_LIMITED, "too many pings or pongs: wait, come back and resume")
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:

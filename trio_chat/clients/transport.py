@@ -449,6 +449,7 @@ class Link:
 
     def check(self, now: float) -> None:
         """Look after time limits. Called every tick with a clock that does not count when the program stood still."""
+        self.scanner.rest()
         if not self._over:
             self._check_silence(now)
             self._check_frame(now)
