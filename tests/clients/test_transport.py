@@ -210,6 +210,19 @@ async def test_client_that_talks_on_after_close(serve: Any, dial: Any) -> None:
     assert served.last.heard == []
 
 
+async def test_goodbye_to_a_flood(serve: Any, dial: Any) -> None:
+    """Who goes on sending after the end is read why, but its frames are looked at only up to a point."""
+    served = await serve()
+    wire = await dial(served)
+    served.last.link.close(CloseCode.RATE_LIMITED)
+    flood = Frame(Opcode.TEXT, b"x" * 1000).serialize(mask=True) * 60
+    for _ in range(20):
+        await wire.send(flood)
+
+    await wire.expect_close(CloseCode.RATE_LIMITED)
+    assert served.last.link.scanner.frames < 300
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["closed", "half-closed"])
 async def test_client_vanishes(serve: Any, dial: Any, half: bool) -> None:
     """A stream that ends without a Close ends the conversation; what came before it was heard."""

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 Secure: TypeAlias = "trio.SSLStream[trio.SocketStream]"
 
 _RECEIVE: Final = 16384
+_UNHEARD: Final = 262_144
+"""In how many bytes a goodbye is looked for: one that floods would keep us busy with that."""
 _PING: Final = ping_frame()
 # No such flag everywhere; Python ignores the signal anyway.
 _NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -605,10 +607,12 @@ class Link:
                     pass
 
     async def _hear_close(self) -> None:
-        while not self.scanner.done:
+        unheard = _UNHEARD
+        while unheard > 0 and not self.scanner.done:
             data = await self.channel.receive()
             if not data:
                 break
+            unheard -= len(data)
             self.scanner.feed(data)
 
     def _check_silence(self, now: float) -> None:
