@@ -158,14 +158,15 @@ class Scanner:
 
     Attributes:
         fast: whether texts are still taken here.
+        limit: the largest message, in bytes. May be changed between two calls of `feed`.
         frames: how many frames were taken or handed on. While it stands still, the unfinished frame is the same.
         closed: whether a whole Close frame has passed.
         violation: what ended the reading, if anything did.
     """
 
     __slots__ = (
-        "_cap", "_fragments", "_held", "_last", "_limit", "_message", "_need", "_signs", "_skip",
-        "closed", "fast", "frames", "violation",
+        "_cap", "_fragments", "_held", "_last", "_message", "_need", "_signs", "_skip",
+        "closed", "fast", "frames", "limit", "violation",
     )  # fmt: skip
 
     def __init__(self, limit: int, fragments: int) -> None:
@@ -175,7 +176,7 @@ class Scanner:
             limit: the largest message, in bytes.
             fragments: the most fragments a message may have.
         """
-        self._limit = limit
+        self.limit = limit
         self._cap = fragments
         self._held: bytearray | None = None
         """The beginning of a frame that cannot be judged or taken yet."""
@@ -237,6 +238,11 @@ class Scanner:
             header = read_header(data, at)
             if isinstance(header, int):
                 return self._hold(data, at, header)
+            if header.length > self.limit:
+                if texts:
+                    # They have not been heard yet, and may change the limit.
+                    return self._hold(data, at, 0)
+                self._check_size(header.length)
             payload = at + header.size
             stop = payload + header.length
             if header.first == PONG:
@@ -247,8 +253,6 @@ class Scanner:
                 self._count_sign()
                 at = stop
             elif self.fast and header.first == TEXT:
-                if header.length > self._limit:
-                    self._check_size(header.length)
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 texts.append(_utf8(unmask(data[payload:stop], data[payload - 4 : payload])))
@@ -303,8 +307,8 @@ class Scanner:
             raise Violation(CloseCode.RATE_LIMITED, "too many pings or pongs: wait, come back and resume")
 
     def _check_size(self, size: int) -> None:
-        if size > self._limit:
-            raise Violation(CloseCode.TOO_BIG, f"a message may have {self._limit} bytes")
+        if size > self.limit:
+            raise Violation(CloseCode.TOO_BIG, f"a message may have {self.limit} bytes")
 
 
 def _utf8(text: bytes) -> bytes:

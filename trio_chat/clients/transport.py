@@ -403,6 +403,10 @@ class Link:
         """Whether the client has yet to read much of the histories it has asked for."""
         return self._outbox.waiting and self._outbox.statistics().exempt > self._limits.outbox_bytes
 
+    def limit_messages(self, size: int) -> None:
+        """Take no larger messages than this from now on; no larger ones than the server's limit in any case."""
+        self.scanner.limit = min(size, self._limits.message_bytes)
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin to end the connection: send what was offered, then a Close frame. The first code wins.
 
