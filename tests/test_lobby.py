@@ -198,6 +198,20 @@ async def test_room_that_was_only_looked_at_retires(stores: Stores, autojump_clo
     assert (stores.hot.sessions(), stores.archive.sessions) == ({}, {})
 
 
+async def test_room_without_anything_in_it_retires_soon(stores: Stores, autojump_clock: MockClock) -> None:
+    """Who looks into one room after the other leaves none of them behind for longer than a minute."""
+    async with stores.lobby() as lobby:
+        async with lobby.join("quiet", user="ann"), lobby.join("loud", user="ann") as seat:
+            await seat.post("hi")
+            await trio.sleep(300)
+            assert set(lobby.rooms) == {"quiet", "loud"}
+        await trio.sleep(59)
+        assert set(lobby.rooms) == {"quiet", "loud"}
+        await trio.sleep(2)
+
+        assert set(lobby.rooms) == {"loud"}
+
+
 async def test_room_after_it_retired(stores: Stores, autojump_clock: MockClock) -> None:
     """A room that has retired begins a new session behind the old one, and its history has both."""
     async with stores.lobby() as lobby:

@@ -194,7 +194,10 @@ def test_id_within_the_limits(text: str) -> None:
     assert check_id("id", text) == text
 
 
-@pytest.mark.parametrize("text", ["", "x" * 129, "a\x00", "a\n", "\t", "\x1f", "\x7f"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x" * 129, "a\x00", "a\n", "\t", "\x1f", "\x7f", "a\x85ERROR b", "\x9b31m", "\u2028", "\u2029"],
+)
 def test_id_outside_the_limits(text: str) -> None:
     """An id that is empty, too long or has control characters is refused."""
     with pytest.raises(BadRequest, match="user: expected 1-128 characters without control"):

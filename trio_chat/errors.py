@@ -78,7 +78,7 @@ class CloseCode(IntEnum):
     TOO_SLOW = 4408
     """The client did not read fast enough. Come back and resume."""
     RATE_LIMITED = 4429
-    """The client kept sending above its rate. Wait, come back, resume."""
+    """The client kept sending above its rate, or hundreds of pings or pongs at once. Wait, come back, resume."""
     BAD_REQUESTS = 4500
     """Too many malformed requests in a short time."""
     UNAUTHORIZED = 4501

@@ -31,7 +31,8 @@ MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
 _ROOM = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Those of Unicode too: in a log they begin a line, and terminals obey them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"user_id": "userId"}):

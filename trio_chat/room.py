@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 # How often a degraded room tries again although nobody speaks, and an ended session that nobody else has.
 _RETRY = 1.0
+# How long a room stays in which nobody is and nothing was said: those who look into one after the other would fill the memory.
+_EMPTY_SECONDS = 60.0
 # A turn goes to each member as one parcel, which must not overflow the outbox of somebody who does read.
 _TURN_CHARACTERS = 128 * 1024
 
@@ -254,7 +256,10 @@ class Room:
 
     @property
     def _deadline(self) -> float:
-        return max(self._active + self._settings.session_expiry_seconds, self._not_before)
+        patience = self._settings.session_expiry_seconds
+        if not self.ledger.history.top and not len(self.audience):
+            patience = min(patience, _EMPTY_SECONDS)
+        return max(self._active + patience, self._not_before)
 
     def _wake_at(self) -> float:
         if self._on_its_way:
@@ -350,7 +355,8 @@ class Room:
         turn.release()
         self._turn = None
         self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))
-        if self._resting and (self._alarmless or self.audience.restless or self.ledger.degraded):
+        hurry = self.audience.restless or self.ledger.degraded or not self.ledger.history.top
+        if self._resting and (self._alarmless or hurry):
             self._alarm.deadline = min(self._wake_at(), self._alarm.deadline)
             self._alarmless = False
         if self.ledger.history.unsynced >= self._settings.sync_after_events:

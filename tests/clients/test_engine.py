@@ -26,6 +26,7 @@ from trio_chat.clients.engine.polling import MAX_FETCHED, Overlap, Polling
 from trio_chat.clients.engine.server import EngineLink, EngineServer, parcel
 from trio_chat.clients.handshake import Refused, Request
 from trio_chat.clients.server import ServerLimits, serve_clients
+from trio_chat.errors import CloseCode
 
 PATIENCE = 5
 PATH = "/engine.io/"
@@ -1626,3 +1627,22 @@ async def test_echo_application(nursery: trio.Nursery) -> None:
 
     assert await trio.to_thread.run_sync(talk) == b"4hello\x1ebAQIDBA=="
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("packet", ["3", "6"], ids=["pongs", "noops"])
+async def test_floods_of_packets_that_say_nothing(start: Any, dial: Any, packet: str) -> None:
+    """Who sends hundreds of pongs or noops at once has to come back, over a WebSocket."""
+    served = await start()
+    wire = await dial_websocket(dial, served)
+    await wire.send(Frame(Opcode.TEXT, packet.encode()).serialize(mask=True) * 257)
+
+    await wire.expect_close(CloseCode.RATE_LIMITED)
+
+
+async def test_floods_of_packets_that_say_nothing_over_polling(start: Any) -> None:
+    """They end a session that polls, too."""
+    served = await start()
+    sid = await served.open()
+    await served.post(sid, *[b"6"] * 257)
+
+    assert (await served.poll(sid)).packets == [b"1"]

@@ -211,6 +211,8 @@ def test_violations(data: bytes, code: int, cut: bool) -> None:
         got, rest = reader.feed(piece)
         texts += got
         others += rest
+    # What is too long is judged when the texts before it have been heard.
+    assert reader.feed(b"") == ([], b"")
 
     assert texts == [b"before"]
     assert b"after" not in others

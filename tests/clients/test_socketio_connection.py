@@ -938,6 +938,19 @@ async def test_who_is_too_fast_is_refused_then_disconnected(
     await client.expect_closed(CloseCode.RATE_LIMITED)
 
 
+@pytest.mark.parametrize("packet", ["37[]", "1/other,"], ids=["acknowledgement", "disconnect elsewhere"])
+async def test_what_is_ignored_costs_as_much(
+    autojump_clock: MockClock, build: Callable[..., Awaitable[House]], packet: str
+) -> None:
+    """Who keeps sending packets that mean nothing is disconnected."""
+    house = await build(rate_limits=True, requests_per_second=1, request_burst=3)
+    client = await house.connect()
+    for _ in range(6):
+        client.say(packet)
+
+    await client.expect_closed(CloseCode.RATE_LIMITED)
+
+
 async def test_connecting_again_does_not_make_one_faster(
     autojump_clock: MockClock, build: Callable[..., Awaitable[House]]
 ) -> None:

@@ -220,6 +220,13 @@ def test_half_a_character_is_refused_without_an_end_to_the_connection(half: str)
         check_content(request.content, 1000)
 
 
+@pytest.mark.parametrize("name", ["receipt:update", "message:send", "history:get"])
+def test_half_a_character_in_place_of_an_object_is_refused(name: str) -> None:
+    """It is no reason to fail, as the library does that reads arguments."""
+    with pytest.raises(BadRequest, match="lone surrogate"):
+        ask(name, "\ud83d")
+
+
 def test_an_unknown_event_with_half_a_character_in_its_name_can_be_answered() -> None:
     """The refusal is text that can be sent."""
     packet = packets.decode(b'21["a\\\\ud83d"]')

@@ -9,9 +9,10 @@ import pytest
 import trio
 from websockets.frames import Close, Frame, Opcode
 
-from trio_chat.clients.frames import ping_frame, text_frame
+from trio_chat.clients.frames import MAX_SIGNS, ping_frame, text_frame
 from trio_chat.clients.handshake import HeadReader
 from trio_chat.clients.transport import Link, Transport
+from trio_chat.errors import CloseCode
 
 FAST = {"ping_interval": 0.1, "ping_timeout": 0.1}
 
@@ -89,6 +90,35 @@ async def test_pongs_nobody_asked_for(serve: Any, dial: Any) -> None:
     """A pong without a ping is ignored."""
     wire = await dial(await serve())
     await wire.say_frame(Opcode.PONG, b"?")
+
+    await wire.expect_echo()
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["fast", "slow"])
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])
+async def test_floods_of_signs_are_cut(serve: Any, dial: Any, opcode: Opcode, slow: bool) -> None:
+    """Who sends hundreds of pings or pongs at once is out, in either lane."""
+    wire = await dial(await serve())
+    if slow:
+        await wire.say_frame(Opcode.TEXT, b"x", fin=False)
+    await wire.send(Frame(opcode, b"").serialize(mask=True) * (MAX_SIGNS + 1))
+
+    for _ in range(MAX_SIGNS + 1 if opcode is Opcode.PING else 1):
+        frame = await wire.next()
+        if frame.opcode is Opcode.CLOSE:
+            break
+    assert Close.parse(frame.data).code == CloseCode.RATE_LIMITED
+
+
+async def test_signs_are_forgiven_with_time(serve: Any, dial: Any) -> None:
+    """Who sends many of them, but not at once, stays."""
+    served = await serve(limits=FAST)
+    wire = await dial(served)
+    pongs = Frame(Opcode.PONG, b"").serialize(mask=True) * MAX_SIGNS
+    for _ in range(2):
+        await wire.send(pongs)
+        await wire.expect_echo()
+        await served.wait_for(lambda: served.last.link.scanner._signs == 0)
 
     await wire.expect_echo()
 
@@ -178,6 +208,19 @@ async def test_client_that_talks_on_after_close(serve: Any, dial: Any) -> None:
 
     await wire.expect_close(4401)
     assert served.last.heard == []
+
+
+async def test_goodbye_to_a_flood(serve: Any, dial: Any) -> None:
+    """Who goes on sending after the end is read why, but its frames are looked at only up to a point."""
+    served = await serve()
+    wire = await dial(served)
+    served.last.link.close(CloseCode.RATE_LIMITED)
+    flood = Frame(Opcode.TEXT, b"x" * 1000).serialize(mask=True) * 60
+    for _ in range(20):
+        await wire.send(flood)
+
+    await wire.expect_close(CloseCode.RATE_LIMITED)
+    assert served.last.link.scanner.frames < 300
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["closed", "half-closed"])

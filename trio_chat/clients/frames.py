@@ -12,6 +12,7 @@ The rules of the scanner (RFC 6455, section 5):
    `Violation`; nothing after it is read. Left to trio-websocket are the payload of a Close frame and the UTF-8
    of fragmented texts, which it checks too.
 6. Nothing after a Close frame is read.
+7. Pings and pongs cost whoever sends them nothing, and us a little: there may be `MAX_SIGNS` between two `rest`s.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ PONG: Final = 0x8A
 
 MAX_CONTROL: Final = 125
 """The longest payload of a control frame, in bytes."""
+
+MAX_SIGNS: Final = 256
+"""How many pings and pongs may come in a tick, of at most a second. Clients need one in many seconds."""
 
 _MASKED = 0x80
 _CONTROL = 0x08
@@ -154,14 +158,15 @@ class Scanner:
 
     Attributes:
         fast: whether texts are still taken here.
+        limit: the largest message, in bytes. May be changed between two calls of `feed`.
         frames: how many frames were taken or handed on. While it stands still, the unfinished frame is the same.
         closed: whether a whole Close frame has passed.
         violation: what ended the reading, if anything did.
     """
 
     __slots__ = (
-        "_cap", "_fragments", "_held", "_last", "_limit", "_message", "_need", "_skip",
-        "closed", "fast", "frames", "violation",
+        "_cap", "_fragments", "_held", "_last", "_message", "_need", "_signs", "_skip",
+        "closed", "fast", "frames", "limit", "violation",
     )  # fmt: skip
 
     def __init__(self, limit: int, fragments: int) -> None:
@@ -171,7 +176,7 @@ class Scanner:
             limit: the largest message, in bytes.
             fragments: the most fragments a message may have.
         """
-        self._limit = limit
+        self.limit = limit
         self._cap = fragments
         self._held: bytearray | None = None
         """The beginning of a frame that cannot be judged or taken yet."""
@@ -182,6 +187,7 @@ class Scanner:
         self._last = False
         self._fragments = 0
         self._message = 0
+        self._signs = 0
         self.fast = True
         self.frames = 0
         self.closed = False
@@ -232,6 +238,11 @@ class Scanner:
             header = read_header(data, at)
             if isinstance(header, int):
                 return self._hold(data, at, header)
+            if header.length > self.limit:
+                if texts:
+                    # They have not been heard yet, and may change the limit.
+                    return self._hold(data, at, 0)
+                self._check_size(header.length)
             payload = at + header.size
             stop = payload + header.length
             if header.first == PONG:
@@ -239,10 +250,9 @@ class Scanner:
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 self.frames += 1
+                self._count_sign()
                 at = stop
             elif self.fast and header.first == TEXT:
-                if header.length > self._limit:
-                    self._check_size(header.length)
                 if stop > end:
                     return self._hold(data, at, stop - at)
                 texts.append(_utf8(unmask(data[payload:stop], data[payload - 4 : payload])))
@@ -271,6 +281,7 @@ class Scanner:
         self._skip = header.length
         if header.first & _CONTROL:
             self._last = header.first == CLOSE
+            self._count_sign()
             return
         self.fast = False
         continues = not header.first & ~_FINAL
@@ -286,9 +297,18 @@ class Scanner:
         if header.first & _FINAL:
             self._fragments = self._message = 0
 
+    def rest(self) -> None:
+        """Begin to count pings and pongs anew. To be called every tick."""
+        self._signs = 0
+
+    def _count_sign(self) -> None:
+        self._signs += 1
+        if self._signs > MAX_SIGNS:
+            raise Violation(CloseCode.RATE_LIMITED, "too many pings or pongs: wait, come back and resume")
+
     def _check_size(self, size: int) -> None:
-        if size > self._limit:
-            raise Violation(CloseCode.TOO_BIG, f"a message may have {self._limit} bytes")
+        if size > self.limit:
+            raise Violation(CloseCode.TOO_BIG, f"a message may have {self.limit} bytes")
 
 
 def _utf8(text: bytes) -> bytes:

@@ -45,6 +45,7 @@ class NativeConnection(Connection["Link"]):
         if (token := link.request.bearer) is not None:
             self._hello(Hello(token=token))
         else:
+            link.limit_messages(_HELLO_BYTES)
             self._wait = patience.begin(self._say_late)
 
     @property
@@ -63,9 +64,6 @@ class NativeConnection(Connection["Link"]):
 
     def on_text(self, payload: bytes) -> None:
         """Take one request."""
-        if self._identity is None and len(payload) > _HELLO_BYTES:
-            self._refuse(None, None, BadRequest(f"expected hello first, of at most {_HELLO_BYTES} bytes"))
-            return
         try:
             request = native.decode(payload)
         except BadRequest as error:
@@ -112,6 +110,7 @@ class NativeConnection(Connection["Link"]):
             self._link.close(CloseCode.TOO_MANY_CONNECTIONS, "this user has as many connections as allowed")
             return
         self._stop_waiting()
+        self._link.limit_messages(self._settings.max_message_bytes)
         self._link.offer(
             native.welcome(hello.ref, identity.user, secrets.token_hex(8), self._promise(), self._limits())
         )

@@ -112,7 +112,7 @@ class SocketIOConversation:
             case packets.Disconnect():
                 self._disconnect(packet)
             case packets.Ack():
-                pass  # nothing of ours asks for one
+                self._pay()  # nothing of ours asks for one
             case packets.ConnectError():
                 raise BadRequest("only servers send CONNECT_ERROR")
             case _:
@@ -237,6 +237,7 @@ class SocketIOConversation:
 
     def _disconnect(self, packet: packets.Disconnect) -> None:
         if packet.namespace != packets.MAIN:
+            self._pay()
             return
         if self._connection is None:
             if self._connecting:
@@ -246,6 +247,11 @@ class SocketIOConversation:
         self._connecting = False
         connection.leave()
         self._await_connect()
+
+    def _pay(self) -> None:
+        """Let what is ignored cost as much as a request, or there could be any amount of it."""
+        if not self._bucket.take() and self._bucket.broke:
+            self._link.close(CloseCode.RATE_LIMITED, "too many packets: wait, come back and resume")
 
     # --- refusing
 

@@ -82,6 +82,10 @@ def _argument(event: packets.Event, place: int, expected: type[_T], meaning: str
         return msgspec.convert(given, expected)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{event.name}: expected {meaning}: {error}") from None
+    except UnicodeEncodeError:
+        raise BadRequest(
+            f"{event.name}: expected {meaning}; half a character (a lone surrogate) is none"
+        ) from None
 
 
 def _has(event: packets.Event, place: int) -> bool:

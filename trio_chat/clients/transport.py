@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 Secure: TypeAlias = "trio.SSLStream[trio.SocketStream]"
 
 _RECEIVE: Final = 16384
+_UNHEARD: Final = 262_144
+"""In how many bytes a goodbye is looked for: one that floods would keep us busy with that."""
 _PING: Final = ping_frame()
 # No such flag everywhere; Python ignores the signal anyway.
 _NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -401,6 +403,10 @@ class Link:
         """Whether the client has yet to read much of the histories it has asked for."""
         return self._outbox.waiting and self._outbox.statistics().exempt > self._limits.outbox_bytes
 
+    def limit_messages(self, size: int) -> None:
+        """Take no larger messages than this from now on; no larger ones than the server's limit in any case."""
+        self.scanner.limit = min(size, self._limits.message_bytes)
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin to end the connection: send what was offered, then a Close frame. The first code wins.
 
@@ -449,6 +455,7 @@ class Link:
 
     def check(self, now: float) -> None:
         """Look after time limits. Called every tick with a clock that does not count when the program stood still."""
+        self.scanner.rest()
         if not self._over:
             self._check_silence(now)
             self._check_frame(now)
@@ -604,10 +611,12 @@ class Link:
                     pass
 
     async def _hear_close(self) -> None:
-        while not self.scanner.done:
+        unheard = _UNHEARD
+        while unheard > 0 and not self.scanner.done:
             data = await self.channel.receive()
             if not data:
                 break
+            unheard -= len(data)
             self.scanner.feed(data)
 
     def _check_silence(self, now: float) -> None:

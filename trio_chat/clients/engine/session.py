@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 _PING: Final = encode(Packet(Kind.PING))
 _CLOSE: Final = encode(Packet(Kind.CLOSE))
 _NOOP: Final = encode(Packet(Kind.NOOP))
+# How many packets that say nothing may come in a tick. A client has a pong for each ping, and hardly a noop.
+_MAX_SIGNS: Final = 256
 
 
 class EngineLink:
@@ -69,7 +71,7 @@ class EngineLink:
 
     __slots__ = (
         "_conversation", "_deadline", "_due", "_host", "_link", "_messages", "_over", "_pinged", "_polling", "_probe",
-        "_tasks", "_terms", "fetching", "posting", "request", "send_frames", "sid",
+        "_signs", "_tasks", "_terms", "fetching", "posting", "request", "send_frames", "sid",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +92,7 @@ class EngineLink:
         self._conversation: EngineConversation | None = None
         self._tasks = Tasks(self, host.spawn)
         self._messages = 0
+        self._signs = 0
         self._over = False
         self._pinged = False
         self._due = host.now() + terms.ping_interval
@@ -193,6 +196,8 @@ class EngineLink:
 
     def check(self, now: float, horizon: float) -> None:
         """Look after the time limits, `now` being the time; ping if that is due before `horizon`."""
+        if horizon >= 0:  # a tick, and not a request
+            self._signs = 0
         if self._over:
             if now >= self._deadline:
                 self._forget()
@@ -336,14 +341,21 @@ class EngineLink:
             case Kind.PONG:
                 self._pinged = False
                 self._due = self._host.now() + self._terms.ping_interval
+                self._count_sign()
             case Kind.CLOSE:
                 self._leave()
             case Kind.NOOP:
-                pass
+                self._count_sign()
             case Kind.OPEN | Kind.PING | Kind.UPGRADE:
                 raise BadRequest(f"expected a message, a pong or a close packet, got {packet.kind.name}")
             case _:
                 assert_never(packet.kind)
+
+    def _count_sign(self) -> None:
+        """Give up on a client that keeps us busy with packets that say nothing."""
+        self._signs += 1
+        if self._signs > _MAX_SIGNS:
+            self.close(CloseCode.RATE_LIMITED, "too many pongs or noops: wait, come back and resume")
 
     def _hear(self, payload: bytes) -> None:
         if not self._over and self._conversation is not None:

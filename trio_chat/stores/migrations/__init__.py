@@ -43,7 +43,7 @@ async def migrate(connection: Connection) -> None:
     Where there is nothing to do, nothing is written: a role that may not change the schema will do then.
 
     Raises:
-        Misconfigured: the schema is of a newer version than this one.
+        Misconfigured: the schema is of a newer version than this one, or has tables of somebody else's.
         asyncpg.PostgresError: a migration failed; nothing is changed, and the transaction is over.
     """
     migrations = known()
@@ -57,6 +57,11 @@ async def migrate(connection: Connection) -> None:
                 await connection.execute(text)
                 await connection.execute("insert into trio_chat_migrations values ($1, $2)", number, name)
         await connection.execute("commit")
+    except asyncpg.DuplicateTableError as error:
+        await connection.execute("rollback")  # noqa: ASYNC120 - a cancel here ends the connection
+        raise Misconfigured(
+            f"the archive's database has tables that trio-chat has not made: {error}; give it a database of its own"
+        ) from error
     except asyncpg.PostgresError:
         await connection.execute("rollback")  # noqa: ASYNC120 - a cancel here ends the connection
         raise
