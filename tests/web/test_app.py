@@ -15,7 +15,7 @@ import trio
 
 from trio_chat.app import App, open_app
 from trio_chat.settings import Settings
-from trio_chat.web.assets import accepts_gzip, load_assets, make_asset
+from trio_chat.web.assets import accepts_gzip, load_assets, make_asset, modules_of
 from trio_chat.web.headers import HEADERS, POLICY
 from trio_chat.web.link import page_link
 
@@ -57,24 +57,39 @@ async def ask(app: App, target: str, method: str = "GET", **headers: str) -> Ans
     return await trio.to_thread.run_sync(talk)
 
 
-async def test_the_page_and_all_it_needs_are_served(settings: Settings) -> None:
-    """Everything that a file of the page names is there, under its kind; the page knows the mode."""
+async def test_the_pages_and_all_they_need_are_served(settings: Settings) -> None:
+    """Everything that a file of a page names is there, under its kind; the chat page knows the mode."""
     async with open_app(settings) as app:
-        page = await ask(app, "/")
-        text = page.body.decode()
-        needed = set(re.findall(r'(?:href|src)="(static/[^"]+)"', text))
+        pages = [await ask(app, path) for path in ("/", "/admin")]
+        texts = [page.body.decode() for page in pages]
+        needed = set(re.findall(r'(?:href|src)="(static/[^"]+)"', "".join(texts)))
         files = {path: await ask(app, f"/{path}") for path in needed}
 
-    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert 'data-auth="token"' in text
+    assert {(page.status, page.headers["content-type"]) for page in pages} == {
+        (200, "text/html; charset=utf-8")
+    }
+    assert 'data-auth="token"' in texts[0]
     assert {one.status for one in files.values()} == {200}
     assert {f"static/{path.relative_to(STATIC)}" for path in STATIC.rglob("*.js")} <= needed
     assert files["static/main.js"].headers["content-type"] == "text/javascript; charset=utf-8"
     assert files["static/main.js"].body == (STATIC / "main.js").read_bytes()
 
 
+def test_a_page_fetches_the_modules_it_runs_and_no_others() -> None:
+    """Those that it names, what these import, and so on."""
+    contents = {
+        "page": b'<script type="module" src="static/a/main.js"></script>',
+        "a/main.js": b'import { x } from "./x.js";\nimport "../y.js";\nimport {\n  z,\n} from "../y.js";\n',
+        "a/x.js": b'import { y } from "../y.js";\n// import "./other.js";\n',
+        "y.js": b'import { x } from "./a/x.js";\n',
+        "a/other.js": b"",
+    }
+
+    assert modules_of("page", contents) == ["a/main.js", "a/x.js", "y.js"]
+
+
 @pytest.mark.parametrize(
-    "target", ["/", "/static/main.js", "/nowhere", "/static/../app.py", "/static/%2e%2e/app.py"]
+    "target", ["/", "/admin", "/static/main.js", "/nowhere", "/static/../app.py", "/static/%2e%2e/app.py"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 async def test_every_answer_has_the_headers(settings: Settings, target: str, method: str) -> None:

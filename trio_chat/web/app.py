@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from trio_chat.web.assets import Asset, load_assets, make_asset
+from trio_chat.web.assets import Asset, load_assets, make_asset, modules_of
 from trio_chat.web.headers import SecureHeaders
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trio_chat.settings import Settings
 
-_INDEX: Final = "index.html"
+_PAGES: Final = {"/": "index.html", "/admin": "admin.html"}
 _MODE: Final = b'data-auth="token"'
 _PRELOAD: Final = b"<!-- preload -->"
 
@@ -50,11 +50,11 @@ def make_web_app(settings: Settings) -> Starlette:
 
 def _page_routes(settings: Settings) -> Iterator[Route]:
     contents = load_assets()
-    index = _index(contents, settings)
-    yield Route("/", partial(_serve, make_asset(_INDEX, index)))
-    for path, body in contents.items():
-        if path != _INDEX:
-            yield Route(f"/static/{path}", partial(_serve, make_asset(path, body)))
+    for path, name in _PAGES.items():
+        yield Route(path, partial(_serve, make_asset(name, _page(name, contents, settings))))
+    for name, body in contents.items():
+        if name not in _PAGES.values():
+            yield Route(f"/static/{name}", partial(_serve, make_asset(name, body)))
 
 
 async def _serve(asset: Asset, request: Request) -> Response:
@@ -65,11 +65,10 @@ async def _serve(asset: Asset, request: Request) -> Response:
     return asset.respond(request)
 
 
-def _index(contents: Mapping[str, bytes], settings: Settings) -> bytes:
-    """Return the page itself, with the mode, and with its modules named so that they are fetched all at once."""
-    modules = sorted(path for path in contents if path.endswith(".js") and path != "theme.js")
-    links = "\n    ".join(f'<link rel="modulepreload" href="static/{path}">' for path in modules)
-    page = contents[_INDEX].replace(_PRELOAD, links.encode())
+def _page(name: str, contents: Mapping[str, bytes], settings: Settings) -> bytes:
+    """Return a page, with the mode, and with its modules named so that they are fetched all at once."""
+    links = [f'<link rel="modulepreload" href="static/{path}">' for path in modules_of(name, contents)]
+    page = contents[name].replace(_PRELOAD, "\n    ".join(links).encode())
     return page.replace(_MODE, f'data-auth="{settings.auth_mode}"'.encode())
 
 
