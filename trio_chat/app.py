@@ -29,7 +29,11 @@ from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
+from trio_chat.stores.traced import traced
+from trio_chat.traces import open_traces
 from trio_chat.web.app import make_web_app
+from trio_chat.web.metrics import Servers
+from trio_chat.web.operations import Operations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -114,13 +118,15 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
     settings = with_secret(settings)
     authenticator = Authenticator(settings)
     tls = load_tls(settings)
-    async with open_stores(settings) as stores:
-        async with open_lobby(hot=stores.hot, archive=stores.archive, settings=settings) as lobby:
+    async with open_traces(settings) as traces, open_stores(settings) as stores:
+        hot, archive = traced(stores.hot, stores.archive, traces)
+        async with open_lobby(hot=hot, archive=archive, settings=settings, traces=traces) as lobby:
             registry = Registry(settings.max_connections_per_user)
             recoveries = Recoveries(stores.hot, settings.session_expiry_seconds)
             patience = Patience(settings.hello_timeout)
             hall = Hall(lobby, authenticator, registry, recoveries, patience)
-            engine = _engine(settings, hall)
+            operations = Operations(settings, stores, lobby)
+            engine = _engine(settings, hall, operations)
 
             def converse(link: Link) -> NativeConnection:
                 return NativeConnection(link, lobby, authenticator, registry, patience)
@@ -145,6 +151,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                     ),
                     name="clients",
                 )
+                operations.servers = Servers(clients, engine, registry, recoveries, authenticator)
                 try:
                     yield App(settings, stores, lobby, clients, engine, registry, authenticator)
                     await engine.aclose()
@@ -155,7 +162,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                     nursery.cancel_scope.cancel()
 
 
-def _engine(settings: Settings, hall: Hall) -> EngineServer:
+def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineServer:
     return EngineServer(
         partial(SocketIOConversation, hall=hall),
         path=SOCKET_IO_PATH,
@@ -165,7 +172,7 @@ def _engine(settings: Settings, hall: Hall) -> EngineServer:
         max_payload=settings.max_message_bytes,
         admit=partial(_check_origin, settings),
         listed=settings.allowed_origins or (),
-        fallback=make_web_app(settings),
+        fallback=make_web_app(settings, operations),
     )
 
 

@@ -20,6 +20,7 @@ from trio_chat.app import App, load_tls, open_app, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
 from trio_chat.failures import describe
+from trio_chat.logs import configure_logging
 from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.load(vars(arguments), os.environ)
-        _configure_logging(settings)
+        configure_logging(settings)
         status: int = arguments.run(arguments, settings)
     except (KeyboardInterrupt, TrioChatError, BaseExceptionGroup) as error:
         found = leaves(cast("BaseException", error))
@@ -131,16 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     for added in commands.choices.values():
         add_arguments(added)
     return parser
-
-
-def _configure_logging(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    # It logs every frame's text at this level; content must not reach a log.
-    logging.getLogger("trio-websocket").setLevel(logging.INFO)
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:

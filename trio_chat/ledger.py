@@ -138,6 +138,10 @@ class Ledger:
             elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
             self.degraded = False
+            logger.info(
+                "room %s: opened, its session %s has %d events", self.room, self.history.epoch, self.history.top,
+                extra={"event": "opened", "room": self.room, "session": self.history.epoch},
+            )  # fmt: skip
         except TrioChatError as error:
             self._degrade(error)
         if self.history.top == 0:
@@ -365,7 +369,10 @@ class Ledger:
             self._catch_up(set(self._behind))
         if self.degraded:
             self.degraded = False
-            logger.info("room %s: the hot store is back and has everything", self.room)
+            logger.info(
+                "room %s: the hot store is back and has everything", self.room,
+                extra={"event": "mended", "room": self.room},
+            )  # fmt: skip
 
     def _catch_up(self, sessions: set[Session]) -> None:
         for session in sessions:
@@ -394,7 +401,10 @@ class Ledger:
     def _degrade(self, error: TrioChatError) -> None:
         self.doubtful = False
         if not self.degraded:
-            logger.warning("room %s: degraded, new messages are kept in memory only: %s", self.room, error)
+            logger.warning(
+                "room %s: degraded, new messages are kept in memory only: %s", self.room, error,
+                extra={"event": "degraded", "room": self.room},
+            )  # fmt: skip
         self.degraded = True
         if self.history.top > self.written:
             # They are let out next, and must be known to have been should this process die.

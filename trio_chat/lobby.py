@@ -19,6 +19,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.counts import TurnCounts
 from trio_chat.errors import Unavailable
 from trio_chat.failures import describe
 from trio_chat.gathering import Gathering
@@ -30,6 +31,7 @@ from trio_chat.room import Room
 from trio_chat.seat import Seat, ask, ignore
 from trio_chat.settings import Settings
 from trio_chat.syncer import Syncer
+from trio_chat.traces import span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from trio_chat.message import Position
     from trio_chat.paging import Page
     from trio_chat.stores.base import Archive, Batch, HotStore, Session
+    from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -51,28 +54,49 @@ _LAST_ROUND_SECONDS = 5.0
 
 
 class LobbyStatistics(msgspec.Struct, frozen=True):
-    """Counts of one lobby."""
+    """Counts of one lobby.
+
+    Attributes:
+        rooms: those with an actor.
+        members: in all of them.
+        degraded: rooms whose newest events are in memory only.
+        crashes: of actors, since the start.
+        dirty: rooms with events that the archive is not known to have.
+        unsynced: how many events these are.
+        backlog: how many events nobody but this process has.
+    """
 
     rooms: int
     members: int
     degraded: int
     crashes: int
+    dirty: int
+    unsynced: int
+    backlog: int
 
 
 class Lobby:
     """All rooms of one process. Made by `open_lobby`; lives as long as that block."""
 
     def __init__(
-        self, hot: HotStore, archive: Archive, settings: Settings, *, now: Callable[[], datetime]
+        self,
+        hot: HotStore,
+        archive: Archive,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime],
+        traces: Traces | None = None,
     ) -> None:
         self.hot = hot
         self.archive = archive
         self.settings = settings
         self.now = now
-        self.syncer = Syncer(hot, archive, settings, _Live(self))
+        self.syncer = Syncer(hot, archive, settings, _Live(self), traces)
         self.rooms: dict[str, Room] = {}
         self.gathering = Gathering()
         """For whoever brings mail of many in one go: each room then takes its part as one turn."""
+        self.counts = TurnCounts()
+        self._traces = traces
         self._nursery: trio.Nursery | None = None
         self._crashes = 0
 
@@ -83,11 +107,15 @@ class Lobby:
     def statistics(self) -> LobbyStatistics:
         """Return the current counts."""
         rooms = self.rooms.values()
+        unsynced = [room.ledger.history.unsynced for room in rooms]
         return LobbyStatistics(
             rooms=len(rooms),
             members=sum(len(room.audience) for room in rooms),
             degraded=sum(room.ledger.degraded for room in rooms),
             crashes=self._crashes,
+            dirty=sum(events > 0 for events in unsynced),
+            unsynced=sum(unsynced),
+            backlog=sum(room.ledger.backlog for room in rooms),
         )
 
     def mail(self, room: str, mail: Mail) -> None:
@@ -132,7 +160,8 @@ class Lobby:
         Cancelling is safe.
         """
         view = await ask(partial(self.mail, room), Look, View)
-        return await read_page(room, view, before, limit, hot=self.hot, archive=self.archive)
+        with span(self._traces, "history.page", {"trio_chat.room": room}):
+            return await read_page(room, view, before, limit, hot=self.hot, archive=self.archive)
 
     def _start(self, name: str) -> Room:
         if self._nursery is None:
@@ -146,6 +175,8 @@ class Lobby:
             now=self.now,
             forget=self._forget,
             gathering=self.gathering,
+            counts=self.counts,
+            traces=self._traces,
         )
         self._nursery.start_soon(self._supervise, room, name=f"room {name}")
         return room
@@ -172,7 +203,12 @@ class Lobby:
             try:
                 await room.run()
             except Overtaken as error:
-                logger.warning("room %s is loaded anew: %s", room.name, error)
+                logger.warning(
+                    "room %s is loaded anew: %s",
+                    room.name,
+                    error,
+                    extra={"event": "reload", "room": room.name},
+                )
                 room.recover(Unavailable("the room was changed elsewhere; try again"))
                 await trio.sleep(_PAUSE)
             except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
@@ -184,6 +220,7 @@ class Lobby:
                     room.name,
                     len(crashes),
                     describe(failure),
+                    extra={"event": "crash", "room": room.name},
                 )
                 if len(crashes) >= _CRASHES and not room.holds_alone:
                     room.close("the room failed too often and was closed; join again later")
@@ -265,6 +302,7 @@ async def open_lobby(
     archive: Archive,
     settings: Settings | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    traces: Traces | None = None,
 ) -> AsyncGenerator[Lobby, None]:
     """Open a lobby over two stores, which must outlive the block.
 
@@ -277,10 +315,11 @@ async def open_lobby(
         archive: where every message ends up.
         settings: expiry, window, limits; the defaults if None.
         now: the wall clock, for timestamps. A test may give it a virtual one.
+        traces: who is told what took how long; None if nobody is.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as syncing:
-        lobby = Lobby(hot, archive, settings or Settings(), now=now)
+        lobby = Lobby(hot, archive, settings or Settings(), now=now, traces=traces)
         await syncing.start(lobby.syncer.run, name="syncer")
         syncing.start_soon(lobby.watch_store, name="hot store watch")
         try:

@@ -28,11 +28,13 @@ import trio
 from typing_extensions import override
 
 from trio_chat.audience import Audience
+from trio_chat.counts import TurnCounts
 from trio_chat.errors import ReplyCode, RoomRetired, TrioChatError, Unavailable
 from trio_chat.failures import describe
 from trio_chat.gathering import Gathering
 from trio_chat.ledger import Ledger
 from trio_chat.mail import Changed, Closed, Delete, Edit, Expired, Join, Leave, Mail, Post
+from trio_chat.traces import span
 from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from trio_chat.settings import Settings
     from trio_chat.stores.base import Archive, Batch, HotStore, Session, Submitted
+    from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,8 @@ class Room:
         now: the wall clock.
         forget: called once, when the room retires or is closed, in the same step.
         gathering: where turns are put off while more mail may come in the same go.
+        counts: told of each turn, once it is let out.
+        traces: who is told how long the room took to begin; None if nobody is.
     """
 
     def __init__(
@@ -99,6 +104,8 @@ class Room:
         now: Callable[[], datetime],
         forget: Callable[[Room], None],
         gathering: Gathering | None = None,
+        counts: TurnCounts | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.name = name
         self.retired = False
@@ -109,6 +116,8 @@ class Room:
         self._now = now
         self._forget = forget
         self._gathering = gathering or Gathering()
+        self._counts = counts or TurnCounts()
+        self._traces = traces
         self._mailbox: deque[Mail] = deque()
         self._bell = trio.lowlevel.ParkingLot()
         self._clock = trio.lowlevel.current_clock().current_time
@@ -258,7 +267,8 @@ class Room:
     async def _begin(self) -> None:
         history = self.ledger.history
         if not self.ledger.degraded:  # else what waits for the store would be lost
-            await self.ledger.open()
+            with span(self._traces, "room.activate", {"trio_chat.room": self.name}):
+                await self.ledger.open()
         if (turn := self._turn) is not None and self.ledger.history is history:
             # A crash left a decided turn, and the history that has its events is the only one there is.
             await self._finish(turn)
@@ -277,6 +287,7 @@ class Room:
             now=self._now(),
             clock=self._clock(),
             backlog_limit=self._settings.backlog_limit,
+            counts=self._counts,
         )
         self._turn = turn
         turn.decide()
@@ -335,8 +346,10 @@ class Room:
         turn.tell_changes()
         # Before anything else may fail: what was told must not be told again.
         self._told = (self.ledger.history.epoch, self.ledger.history.top)
+        members = len(self.audience) if turn.events else 0
         turn.release()
         self._turn = None
+        self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))
         if self._resting and (self._alarmless or self.audience.restless or self.ledger.degraded):
             self._alarm.deadline = min(self._wake_at(), self._alarm.deadline)
             self._alarmless = False
@@ -378,7 +391,11 @@ class Room:
                 return
             await ledger.end()
             ledger.begin_anew()
-            logger.info("room %s: session %s expired after %d events", self.name, ended.epoch, ended.top)
+            self._counts.expired += 1
+            logger.info(
+                "room %s: session %s expired after %d events", self.name, ended.epoch, ended.top,
+                extra={"event": "expired", "room": self.name, "session": ended.epoch},
+            )  # fmt: skip
             self.audience.tell([Expired(ended.epoch)])
             self._told = (ledger.history.epoch, 0)
         if self._mailbox or self.retired:

@@ -72,6 +72,11 @@ class Settings:
     tls_key: Path | None = None
     allowed_origins: tuple[str, ...] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    metrics_token: str | None = None
+    sync_lag_seconds: float | None = None
+    otel_traces: bool = False
 
     auth_mode: Literal["token", "insecure"] = "token"
     auth_secret: str | None = None
@@ -130,6 +135,11 @@ class Settings:
     def request_rate(self) -> float:
         """How many requests a second a connection may make; 0 for no limit, whichever setting says so."""
         return self.requests_per_second if self.rate_limits else 0.0
+
+    @property
+    def longest_sync_lag(self) -> float:
+        """How many seconds the archive may be behind before the server is not ready."""
+        return self.sync_lag_seconds or 3 * self.session_sync_interval_seconds
 
     def describe(self) -> dict[str, str]:
         """Return every setting by its environment variable, as it may be shown: without secrets."""

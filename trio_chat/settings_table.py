@@ -140,6 +140,27 @@ ROWS: tuple[Setting, ...] = (
             "any; with AUTH_MODE=insecure only its own",
         ),
         ("log_level", choice("debug", "info", "warning", "error"), "What is worth logging."),
+        ("log_format", choice("text", "json"), "json writes a JSON object a line."),
+    ),
+    *_group(
+        "Watching",
+        (
+            "metrics_token",
+            SECRET,
+            "What a request for /metrics must bring as a bearer token.",
+            "none; only this machine may ask",
+        ),
+        (
+            "sync_lag_seconds",
+            SECONDS,
+            "How far the archive may be behind before /readyz says so.",
+            "three times SESSION_SYNC_INTERVAL_SECONDS",
+        ),
+        (
+            "otel_traces",
+            SWITCH,
+            "Whether traces are sent as the OTEL_EXPORTER_OTLP_* variables say; needs the extra otel.",
+        ),
     ),
     *_group(
         "Who may come in",
@@ -205,6 +226,10 @@ def _twice(larger: int, smaller: int) -> bool:
     return larger >= 2 * smaller
 
 
+def _above_if_given(larger: float | None, smaller: float) -> bool:
+    return larger is None or larger > smaller
+
+
 class _Rule(NamedTuple):
     fields: tuple[str, ...]
     holds: Callable[..., bool]
@@ -226,6 +251,12 @@ _RULES = (
         ("upstash_redis_rest_url", "upstash_redis_rest_token"),
         _both_or_neither,
         "UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN: expected both or neither",
+    ),
+    # Or a server where all is well would not be ready now and then.
+    _Rule(
+        ("sync_lag_seconds", "session_sync_interval_seconds"),
+        _above_if_given,
+        "SYNC_LAG_SECONDS={0}: expected more than SESSION_SYNC_INTERVAL_SECONDS={1}",
     ),
     _Rule(("tls_cert", "tls_key"), _both_or_neither, "TLS_CERT, TLS_KEY: expected both or neither"),
     _Rule(

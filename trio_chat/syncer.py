@@ -24,6 +24,7 @@ from typing_extensions import override
 from trio_chat.errors import TrioChatError
 from trio_chat.failures import explain
 from trio_chat.stores.base import Archive, Batch, HotStore, Refused, Session, Unsynced
+from trio_chat.traces import span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from trio_chat.message import Receipt
     from trio_chat.settings import Settings
+    from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -94,12 +96,23 @@ class NoRooms:
 
 
 class SyncerStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start. `behind` is the number of rounds that failed in a row."""
+    """Counts since the start.
+
+    Attributes:
+        rounds: those that were made, failed ones included.
+        messages: new or changed in the archive.
+        refused: rows that the archive refused.
+        behind: how many rounds failed in a row.
+        failed: how many rounds failed.
+        lag: seconds since the archive was last known to have everything, or since the start.
+    """
 
     rounds: int
     messages: int
     refused: int
     behind: int
+    failed: int
+    lag: float
 
 
 class Syncer:
@@ -110,13 +123,22 @@ class Syncer:
         archive: where they go.
         settings: the interval.
         rooms: the live rooms of this process.
+        traces: who is told how long rounds take; None if nobody is.
     """
 
-    def __init__(self, hot: HotStore, archive: Archive, settings: Settings, rooms: LiveRooms) -> None:
+    def __init__(
+        self,
+        hot: HotStore,
+        archive: Archive,
+        settings: Settings,
+        rooms: LiveRooms,
+        traces: Traces | None = None,
+    ) -> None:
         self._hot = hot
         self._archive = archive
         self._interval = settings.session_sync_interval_seconds
         self._rooms = rooms
+        self._traces = traces
         self._wanted: set[Session] = set()
         self._ended: dict[Session, datetime] = {}
         self._given: dict[Session, Mapping[str, Receipt]] = {}
@@ -125,7 +147,9 @@ class Syncer:
         self._round = _Round()
         self._busy = trio.Lock()
         self._not_before = 0.0
-        self._rounds = self._messages = self._refused = self._behind = 0
+        self._rounds = self._messages = self._refused = self._behind = self._failed = 0
+        self._complete = trio.current_time()
+        """When the archive was last known to have everything, or when this began."""
 
     @override
     def __repr__(self) -> str:
@@ -133,7 +157,8 @@ class Syncer:
 
     def statistics(self) -> SyncerStatistics:
         """Return the current counts."""
-        return SyncerStatistics(self._rounds, self._messages, self._refused, self._behind)
+        lag = trio.current_time() - self._complete
+        return SyncerStatistics(self._rounds, self._messages, self._refused, self._behind, self._failed, lag)
 
     def kick(self, session: Session) -> None:
         """Archive this session soon. Never waits."""
@@ -181,10 +206,13 @@ class Syncer:
             wanted, self._wanted = self._wanted, set()
             self._bell.set()  # `run` may wait for it, if somebody else makes this round
             self._bell = trio.Event()
+            begun, before = trio.current_time(), self._messages
             try:
-                await self._sync(wanted, everything=everything)
+                with span(self._traces, "sync.round", {"trio_chat.everything": everything}):
+                    await self._sync(wanted, everything=everything)
                 this.succeeded = True
                 self._behind, self._not_before = 0, 0.0
+                self._note_success(begun, self._messages - before, complete=everything and self._hot.healthy)
             except TrioChatError as error:
                 self._back_off(error)
             except Exception as error:  # noqa: BLE001 - it ends here, and is logged
@@ -196,12 +224,26 @@ class Syncer:
         # A hot store that is away may have sessions that nobody else knows of.
         return this.succeeded and (self._hot.healthy or not everything)
 
+    def _note_success(self, begun: float, messages: int, *, complete: bool) -> None:
+        if complete:
+            self._complete = begun
+        if messages:
+            seconds = trio.current_time() - begun
+            logger.info(
+                "sync: %d messages archived in %.2f s", messages, seconds,
+                extra={"event": "synced", "messages": messages, "seconds": round(seconds, 3)},
+            )  # fmt: skip
+
     def _back_off(self, error: Exception) -> None:
         low, high = _BACKOFF
         delay = min(low * 2 ** min(self._behind, 16), high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         self._behind += 1
+        self._failed += 1
         self._not_before = trio.current_time() + delay
-        logger.warning("sync failed, again in %.1f s: %s", delay, explain(error))
+        logger.warning(
+            "sync failed, again in %.1f s: %s", delay, explain(error),
+            extra={"event": "sync failed", "failures": self._behind},
+        )  # fmt: skip
 
     async def _sync(self, wanted: set[Session], *, everything: bool) -> None:
         sessions = wanted | self._ended.keys()

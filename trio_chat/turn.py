@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trio_chat.audience import Audience
+    from trio_chat.counts import TurnCounts
     from trio_chat.ledger import Ledger
     from trio_chat.message import Event, Position
 
@@ -58,6 +59,11 @@ class Turn:
         now: the time of everything that happens in this turn.
         clock: the same on Trio's clock, in seconds.
         backlog_limit: how many events a room may hold that nobody else has.
+        counts: told of joins that resume.
+
+    Attributes:
+        size: how much mail it took.
+        events: how many changes the members were told of.
     """
 
     def __init__(
@@ -69,14 +75,18 @@ class Turn:
         now: datetime,
         clock: float,
         backlog_limit: int,
+        counts: TurnCounts | None = None,
     ) -> None:
         self.undecided = deque(mails)
+        self.size = len(self.undecided)
+        self.events = 0
         self.ledger = ledger
         self.history = ledger.history
         self.audience = audience
         self._now = now
         self._clock = clock
         self._backlog_limit = backlog_limit
+        self._counts = counts
         self._results: deque[tuple[Mail, Change | Answer | None]] = deque()
         self._changed: list[Changed] = []
         self._passing: list[tuple[Hearing, str | None]] = []
@@ -171,6 +181,7 @@ class Turn:
         """Tell the members what has changed: all of it, or nothing if that fails."""
         if self._changed:
             self.audience.tell(self._changed)
+            self.events = len(self._changed)
             self._changed = []
 
     def release(self) -> None:
@@ -224,6 +235,8 @@ class Turn:
             self._passing.append((Presence(join.member.user, True, self._now), join.member.user))
         history = self.history
         resumed = self._resumed(join.resume)
+        if join.resume is not None and self._counts is not None:
+            self._counts.note_resume(exact=resumed is not None)
         return Joined(
             epoch=history.epoch,
             seq=history.top,

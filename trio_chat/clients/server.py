@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -68,6 +69,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
         opened: handshakes that succeeded.
         refused: requests that were answered with an HTTP status.
         failed: connections ended by an error of ours.
+        closed: connections that we closed, by code.
     """
 
     links: int
@@ -75,6 +77,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     opened: int
     refused: int
     failed: int
+    closed: Mapping[int, int] = {}
 
 
 async def serve_clients(
@@ -151,6 +154,7 @@ class ClientServer:
         self._stopping = False
         self._empty = trio.Event()
         self._accepted = self._opened = self._refused = self._failed = 0
+        self._closed: Counter[int] = Counter()
 
     @override
     def __repr__(self) -> str:
@@ -175,7 +179,14 @@ class ClientServer:
 
     def statistics(self) -> ServerStatistics:
         """Return the counts as they are now."""
-        return ServerStatistics(len(self._links), self._accepted, self._opened, self._refused, self._failed)
+        return ServerStatistics(
+            links=len(self._links),
+            accepted=self._accepted,
+            opened=self._opened,
+            refused=self._refused,
+            failed=self._failed,
+            closed=dict(self._closed),
+        )
 
     def close_all(self, code: int, reason: str = "") -> None:
         """Begin to close every link. Does not wait, and does not keep new ones from coming."""
@@ -260,6 +271,11 @@ class ClientServer:
             upgrade = await self._shake_hands(channel)
         except Refused as refused:
             self._refused += 1
+            logger.info(
+                "a connection was refused: %d",
+                refused.status,
+                extra={"event": "refused", "status": refused.status},
+            )
             await self._refuse(channel, refused)
             return
         if upgrade is not None:
@@ -310,6 +326,8 @@ class ClientServer:
                 # It is over, said or not; what it refers to is let go.
                 link.cut()
                 self._links.discard(link)
+                if link.code is not None:
+                    self._closed[link.code] += 1
                 if self._stopping and not self._links:
                     self._empty.set()
             pumps.cancel_scope.cancel()

@@ -21,6 +21,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.counts import LATENCIES, Distribution, Histogram
 from trio_chat.errors import Misconfigured, TrioChatError, Unavailable
 from trio_chat.message import MAX_INTEGER, Deleted, Edited, Message, Position, Receipt, epoch_started
 from trio_chat.stores.base import OUTLIVING_RECEIPTS, TAKEN, Archived, Refused, Session, newer
@@ -63,6 +64,7 @@ class ArchiveStatistics(msgspec.Struct, frozen=True):
         pages: pages that were read.
         failures: calls that failed, refused ones included.
         connections: open at this moment.
+        latency: how long calls took that succeeded, in seconds.
     """
 
     healthy: bool
@@ -71,6 +73,7 @@ class ArchiveStatistics(msgspec.Struct, frozen=True):
     pages: int
     failures: int
     connections: int
+    latency: Distribution
 
 
 @asynccontextmanager
@@ -123,6 +126,7 @@ class PostgresArchive:
         self._migrated = False
         self._healthy = False
         self._writes = self._rows = self._pages = self._failures = 0
+        self._latency = Histogram(LATENCIES)
 
     @override
     def __repr__(self) -> str:
@@ -132,7 +136,13 @@ class PostgresArchive:
     def statistics(self) -> ArchiveStatistics:
         """Return its counts."""
         return ArchiveStatistics(
-            self._healthy, self._writes, self._rows, self._pages, self._failures, self._pool.get_size()
+            healthy=self._healthy,
+            writes=self._writes,
+            rows=self._rows,
+            pages=self._pages,
+            failures=self._failures,
+            connections=self._pool.get_size(),
+            latency=self._latency.statistics(),
         )
 
     @property
@@ -199,6 +209,7 @@ class PostgresArchive:
 
     async def _call(self, work: Callable[[_Connection], Coroutine[Any, Any, _T]]) -> _T:
         """Run one unit of work within the timeout, and translate its errors."""
+        begun = trio.current_time()
         try:
             with trio.fail_after(self._timeout):
                 result = await self._bridge.run(self._unit, work)
@@ -209,6 +220,7 @@ class PostgresArchive:
             self._migrated = self._migrated and self._healthy  # it may come back as another one
             raise ours from (None if isinstance(ours, Refused) else error)
         self._healthy = True
+        self._latency.note(trio.current_time() - begun)
         return result
 
     async def _unit(self, work: Callable[[_Connection], Coroutine[Any, Any, _T]]) -> _T:

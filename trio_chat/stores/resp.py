@@ -18,6 +18,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.counts import Distribution
 from trio_chat.errors import Unavailable
 from trio_chat.stores.resp_connect import Server, parse_target
 from trio_chat.stores.resp_keeper import Keeper
@@ -49,6 +50,7 @@ class RespStatistics(msgspec.Struct, frozen=True):
         connects: how many links there were.
         refused: how often the server refused to work.
         link: the counts of the present link.
+        latency: how long calls took that were answered, in seconds.
     """
 
     healthy: bool
@@ -56,6 +58,7 @@ class RespStatistics(msgspec.Struct, frozen=True):
     connects: int
     refused: int
     link: LinkStatistics
+    latency: Distribution
 
 
 class Resp:
@@ -93,7 +96,14 @@ class Resp:
         """Return the counts of now."""
         link = self._keeper.link
         counts = link.statistics() if link is not None else LinkStatistics()
-        return RespStatistics(self.healthy, link is not None, self._keeper.connects, self._refused, counts)
+        return RespStatistics(
+            healthy=self.healthy,
+            connected=link is not None,
+            connects=self._keeper.connects,
+            refused=self._refused,
+            link=counts,
+            latency=self._keeper.latency.statistics(),
+        )
 
     async def call(self, *arguments: Argument) -> Any:
         """Run one command and return its reply: bytes, int, None or a list of those.

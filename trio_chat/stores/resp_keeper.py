@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from typing_extensions import override
 
+from trio_chat.counts import LATENCIES, Histogram
 from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.stores.resp_connect import Server, Target, connect
 from trio_chat.stores.resp_health import Backoff, Health
@@ -40,6 +41,7 @@ class Keeper:
         away: why there is no link, if there is none.
         connects: how many links there were.
         health: whether the last contact succeeded.
+        latency: how long calls took, over all links.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Keeper:
         self.away = f"not connected to Redis at {target}"
         self.connects = 0
         self.health = Health()
+        self.latency = Histogram(LATENCIES)
         self._limits = limits
         self._accept = accept
         self._connect_timeout = connect_timeout
@@ -85,7 +88,7 @@ class Keeper:
             await trio.aclose_forcefully(stream)
             raise
         self.server = server
-        self.link = Link(stream, self._limits, self._on_trouble)
+        self.link = Link(stream, self._limits, self._on_trouble, self.latency)
         self.connects += 1
         self.health.set(True)
         _log.info("connected to Redis at %s", self.target)

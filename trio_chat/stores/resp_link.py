@@ -24,6 +24,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.counts import LATENCIES, Histogram
 from trio_chat.errors import ReplyCode, Unavailable
 from trio_chat.stores.resp_wire import ProtocolError, Replies
 
@@ -117,9 +118,16 @@ class Link:
         stream: connected and ready for commands.
         limits: see `Limits`.
         trouble: called, synchronously, when the link turns late and when it is lost.
+        latency: told how long each call took that was answered.
     """
 
-    def __init__(self, stream: trio.abc.Stream, limits: Limits, trouble: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        limits: Limits,
+        trouble: Callable[[], None],
+        latency: Histogram | None = None,
+    ) -> None:
         self.late = False
         self.lost: str | None = None
         self._stream = stream
@@ -127,6 +135,7 @@ class Link:
         """The descriptor of a plain socket, which needs none of a stream's care; -1 if it is none."""
         self._limits = limits
         self._trouble = trouble
+        self._note_latency = (latency or Histogram(LATENCIES)).note
         self._waiting: deque[_Call] = deque()
         self._unsent = bytearray()
         self._sending = 0
@@ -285,6 +294,7 @@ class Link:
         elif self._waiting[0].take(reply):
             call = self._waiting.popleft()
             self._answered += 1
+            self._note_latency(self._clock() - call.since)
             if call.patient:
                 self.late = False
             call.finish()

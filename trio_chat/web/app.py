@@ -1,7 +1,7 @@
 """The one ASGI application behind the port: whatever is neither a WebSocket nor Engine.IO is answered here.
 
 1. `make_web_app` has a list of routes, in groups; a new part of the server's HTTP is one more group.
-2. Nothing here needs a token: the page is the same for everybody, and what it shows comes over `/ws`, which does.
+2. The page needs no token: it is the same for everybody, and what it shows comes over `/ws`, which does.
 3. Every answer carries `headers.HEADERS`, errors included.
 """
 
@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from trio_chat.web.assets import Asset, load_assets, make_asset, modules_of
 from trio_chat.web.headers import SecureHeaders
+from trio_chat.web.operations import operations_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,20 +27,22 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from trio_chat.settings import Settings
+    from trio_chat.web.operations import Operations
 
 _PAGES: Final = {"/": "index.html", "/admin": "admin.html"}
 _MODE: Final = b'data-auth="token"'
 _PRELOAD: Final = b"<!-- preload -->"
 
 
-def make_web_app(settings: Settings) -> Starlette:
+def make_web_app(settings: Settings, operations: Operations) -> Starlette:
     """Make the application. It holds the page in memory and needs neither a lifespan nor anything to be closed.
 
     Args:
         settings: the page is told the mode in which people come in.
+        operations: what those who run the server ask for.
     """
     app = Starlette(
-        routes=[*_page_routes(settings)],
+        routes=[*_page_routes(settings), *operations_routes(operations)],
         middleware=[Middleware(SecureHeaders)],
         exception_handlers={HTTPException: _explain},
     )

@@ -49,16 +49,20 @@ def _at_home(settings: Settings) -> bool:
         settings.auth_key_file,
         settings.auth_jwks_file,
     )
-    return settings.auth_mode == "token" and _is_loopback(settings.host) and all(one is None for one in given)
+    return settings.auth_mode == "token" and is_loopback(settings.host) and all(one is None for one in given)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is that of this very machine."""
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # An IPv4 client of a socket that takes both (RFC 4291, section 2.5.5.2).
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _account() -> str:

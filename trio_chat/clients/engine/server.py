@@ -16,6 +16,8 @@ What Socket.IO stands on; it knows nothing of events and rooms. A reader goes on
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -41,7 +43,7 @@ from trio_chat.clients.transport import ServerLimits
 from trio_chat.errors import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection
 
     from trio_chat.clients.http import Application
     from trio_chat.clients.transport import Conversation, Link
@@ -68,12 +70,14 @@ class EngineStatistics(msgspec.Struct, frozen=True):
         websocket: sessions over a WebSocket now.
         opened: sessions begun.
         refused: polling requests turned away.
+        closed: polling sessions that we ended, by code. Those over WebSockets are `ServerStatistics`'.
     """
 
     polling: int
     websocket: int
     opened: int
     refused: int
+    closed: Mapping[int, int] = {}
 
 
 class EngineServer:
@@ -145,6 +149,7 @@ class EngineServer:
         self._empty = trio.Event()
         """Set when the last session is forgotten after no more may begin."""
         self._opened = self._refused = 0
+        self._closed: Counter[int] = Counter()
 
     @override
     def __repr__(self) -> str:
@@ -164,7 +169,13 @@ class EngineServer:
     def statistics(self) -> EngineStatistics:
         """Return the counts as they are now."""
         polling = sum(session.transport == "polling" for session in self._sessions.values())
-        return EngineStatistics(polling, len(self._sessions) - polling, self._opened, self._refused)
+        return EngineStatistics(
+            polling=polling,
+            websocket=len(self._sessions) - polling,
+            opened=self._opened,
+            refused=self._refused,
+            closed=dict(self._closed),
+        )
 
     def close_all(self, code: int, reason: str = "") -> None:
         """Begin to close every session. Does not wait, and does not keep new ones from coming."""
@@ -266,6 +277,10 @@ class EngineServer:
     def note_refusal(self) -> None:
         """Count a request that was turned away."""
         self._refused += 1
+
+    def note_close(self, code: int) -> None:
+        """Count a polling session that we end."""
+        self._closed[code] += 1
 
     def _check_room(self) -> None:
         if not self._running:

@@ -158,6 +158,8 @@ class EngineLink:
         self._end(known=self._link is None)
         if self._link is not None:
             self._link.close(code, reason)
+        else:
+            self._host.note_close(code)
 
     def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Start a task that is cancelled when the session ends. Does nothing once it has.

@@ -88,6 +88,10 @@ class Host(Protocol):
         """Know the sid no longer. May be called again."""
         ...
 
+    def note_close(self, code: int) -> None:
+        """Count a polling session that we end."""
+        ...
+
 
 class EngineLinkStatistics(msgspec.Struct, frozen=True):
     """A session at one moment.
