@@ -7,17 +7,17 @@ import hashlib
 import http.client
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from trio_chat.app import App, open_app
+from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.settings import Settings
 from trio_chat.web.assets import accepts_gzip, load_assets, make_asset, modules_of
 from trio_chat.web.headers import HEADERS, POLICY
-from trio_chat.web.link import page_link
+from trio_chat.web.link import dashboard_link, page_link
 
 STATIC = Path(__file__).parent.parent.parent / "trio_chat" / "web" / "static"
 VENDOR = STATIC / "vendor"
@@ -190,6 +190,15 @@ def test_the_default_link_is_a_way_in(tmp_path: Path) -> None:
     assert re.fullmatch(rf"{PAGE}#token=[\w-]+\.[\w-]+\.[\w-]+&room=team-42/general", link)
 
 
+def test_the_default_link_of_the_dashboard_is_a_way_in(tmp_path: Path) -> None:
+    """Its token is that of an operator."""
+    settings = Settings(data_dir=tmp_path)
+    address, _, token = dashboard_link(settings, PAGE).partition("#token=")
+
+    assert address == f"{PAGE}admin"
+    assert Authenticator(with_secret(settings)).authenticate(token).may_administer
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -206,9 +215,10 @@ def test_the_default_link_is_a_way_in(tmp_path: Path) -> None:
 )
 def test_any_other_link_holds_no_token(tmp_path: Path, given: dict[str, str]) -> None:
     """Where others can connect, or other people's secrets are used, or nobody needs one."""
-    link = partial(page_link, page=PAGE)
+    settings = Settings(data_dir=tmp_path, **given)  # type: ignore[arg-type]
 
-    assert link(Settings(data_dir=tmp_path, **given)) == f"{PAGE}#room=team-42/general"  # type: ignore[arg-type]
+    assert page_link(settings, PAGE) == f"{PAGE}#room=team-42/general"
+    assert dashboard_link(settings, PAGE) == f"{PAGE}admin"
 
 
 @pytest.mark.parametrize("account", ["", "a\nb", "x" * 200])

@@ -11,7 +11,7 @@ export const NONE = "–";
 /** @param {number | null} value @returns {string} a count. */
 export function count(value) {
   if (value === null) return NONE;
-  return value < 1_000_000 ? WHOLE.format(Math.round(value)) : SHORT.format(value);
+  return value < 1_000_000_000 ? WHOLE.format(Math.round(value)) : SHORT.format(value);
 }
 
 /** @param {number | null} value a second. @returns {string} */
