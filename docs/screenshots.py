@@ -232,7 +232,7 @@ def photograph_dashboard(browser: Browser, address: str) -> None:
     page.route("**/api/v1/overview*", Telling().answer)
     page.clock.install(time=NOW)
     page.goto(f"http://{address}/admin#token=made.up.here")
-    for _ in range(150):
+    for _ in range(172):
         with page.expect_response("**/api/v1/overview*"):
             page.clock.run_for(2000)
     photograph(page, "dashboard-light")
