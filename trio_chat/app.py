@@ -29,6 +29,7 @@ from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
+from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
 
 
 def _engine(settings: Settings, hall: Hall) -> EngineServer:
+    api = ApiSite(hall.lobby, hall.authenticator, hall.registry, partial(_check_origin, settings))
     return EngineServer(
         partial(SocketIOConversation, hall=hall),
         path=SOCKET_IO_PATH,
@@ -165,7 +167,7 @@ def _engine(settings: Settings, hall: Hall) -> EngineServer:
         max_payload=settings.max_message_bytes,
         admit=partial(_check_origin, settings),
         listed=settings.allowed_origins or (),
-        fallback=make_web_app(settings),
+        fallback=make_web_app(settings, api),
     )
 
 
