@@ -31,6 +31,7 @@ from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
 from trio_chat.stores.traced import traced
 from trio_chat.traces import open_traces
+from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
 from trio_chat.web.metrics import Servers
 from trio_chat.web.operations import Operations
@@ -163,6 +164,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
 
 
 def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineServer:
+    api = ApiSite(hall.lobby, hall.authenticator, hall.registry, partial(_check_origin, settings))
     return EngineServer(
         partial(SocketIOConversation, hall=hall),
         path=SOCKET_IO_PATH,
@@ -172,7 +174,7 @@ def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineSer
         max_payload=settings.max_message_bytes,
         admit=partial(_check_origin, settings),
         listed=settings.allowed_origins or (),
-        fallback=make_web_app(settings, operations),
+        fallback=make_web_app(settings, operations, api),
     )
 
 

@@ -1,7 +1,8 @@
 """The one ASGI application behind the port: whatever is neither a WebSocket nor Engine.IO is answered here.
 
 1. `make_web_app` has a list of routes, in groups; a new part of the server's HTTP is one more group.
-2. The page needs no token: it is the same for everybody, and what it shows comes over `/ws`, which does.
+2. The page needs no token: it is the same for everybody, and what it shows comes over `/ws`, which does, as does the
+   API.
 3. Every answer carries `headers.HEADERS`, errors included.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from trio_chat.settings import Settings
     from trio_chat.web.operations import Operations
@@ -34,15 +36,16 @@ _MODE: Final = b'data-auth="token"'
 _PRELOAD: Final = b"<!-- preload -->"
 
 
-def make_web_app(settings: Settings, operations: Operations) -> Starlette:
+def make_web_app(settings: Settings, operations: Operations, *more: BaseRoute) -> Starlette:
     """Make the application. It holds the page in memory and needs neither a lifespan nor anything to be closed.
 
     Args:
         settings: the page is told the mode in which people come in.
         operations: what those who run the server ask for.
+        more: what stands beside the page, such as the API.
     """
     app = Starlette(
-        routes=[*_page_routes(settings), *operations_routes(operations)],
+        routes=[*_page_routes(settings), *operations_routes(operations), *more],
         middleware=[Middleware(SecureHeaders)],
         exception_handlers={HTTPException: _explain},
     )
