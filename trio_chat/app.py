@@ -34,7 +34,7 @@ from trio_chat.traces import open_traces
 from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
 from trio_chat.web.metrics import Servers
-from trio_chat.web.operations import Operations
+from trio_chat.web.operations import Operations, operations_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -164,7 +164,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
 
 
 def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineServer:
-    api = ApiSite(hall.lobby, hall.authenticator, hall.registry, partial(_check_origin, settings))
+    admit = partial(_check_origin, settings)
+    api = ApiSite(hall.lobby, hall.authenticator, hall.registry, admit, operations.moment)
     return EngineServer(
         partial(SocketIOConversation, hall=hall),
         path=SOCKET_IO_PATH,
@@ -172,9 +173,9 @@ def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineSer
         ping_interval=settings.ping_interval_seconds or _PING_SECONDS,
         ping_timeout=settings.ping_timeout_seconds,
         max_payload=settings.max_message_bytes,
-        admit=partial(_check_origin, settings),
+        admit=admit,
         listed=settings.allowed_origins or (),
-        fallback=make_web_app(settings, operations, api),
+        fallback=make_web_app(settings, *operations_routes(operations), api),
     )
 
 

@@ -21,8 +21,10 @@ from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import serve_clients
+from trio_chat.stores.places import Stores
 from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
+from trio_chat.web.metrics import Metrics
 
 PATIENCE = 5
 ROOM = "team-42/general"
@@ -143,7 +145,9 @@ async def serving(**changes: Any) -> AsyncIterator[Site]:
     async with open_lobby(hot=hot, archive=archive, settings=settings) as lobby:
         authenticator, patience = Authenticator(settings), Patience(settings.hello_timeout)
         registry = Registry(settings.max_connections_per_user)
-        api = ApiSite(lobby, authenticator, registry, partial(_check_origin, settings))
+        metrics = Metrics(Stores(hot, archive, "memory", "memory"), lobby, settings.longest_sync_lag)
+        admit = partial(_check_origin, settings)
+        api = ApiSite(lobby, authenticator, registry, admit, metrics.moment)
         http = HttpSide(make_web_app(settings, api), _limits(settings))
 
         def converse(link: Any) -> NativeConnection:

@@ -19,7 +19,6 @@ from starlette.routing import Route
 
 from trio_chat.web.assets import Asset, load_assets, make_asset, modules_of
 from trio_chat.web.headers import SecureHeaders
-from trio_chat.web.operations import operations_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,23 +28,21 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from trio_chat.settings import Settings
-    from trio_chat.web.operations import Operations
 
 _PAGES: Final = {"/": "index.html", "/admin": "admin.html"}
 _MODE: Final = b'data-auth="token"'
 _PRELOAD: Final = b"<!-- preload -->"
 
 
-def make_web_app(settings: Settings, operations: Operations, *more: BaseRoute) -> Starlette:
+def make_web_app(settings: Settings, *more: BaseRoute) -> Starlette:
     """Make the application. It holds the page in memory and needs neither a lifespan nor anything to be closed.
 
     Args:
         settings: the page is told the mode in which people come in.
-        operations: what those who run the server ask for.
-        more: what stands beside the page, such as the API.
+        more: what stands beside the pages: what operators ask for, and the API.
     """
     app = Starlette(
-        routes=[*_page_routes(settings), *operations_routes(operations), *more],
+        routes=[*_page_routes(settings), *more],
         middleware=[Middleware(SecureHeaders)],
         exception_handlers={HTTPException: _explain},
     )

@@ -98,14 +98,14 @@ def _collect(folder: Traversable, prefix: str, found: dict[str, bytes]) -> None:
 def modules_of(page: str, contents: Mapping[str, bytes]) -> list[str]:
     """Return the paths of all modules that a page runs, in order: those it names and what these import."""
     found: set[str] = set()
-    waiting = [path.decode() for path in _SCRIPT.findall(contents[page])]
+    waiting = [one[1].decode() for one in _SCRIPT.finditer(contents[page])]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
             folder = posixpath.dirname(path)
-            imports = _IMPORT.findall(contents[path])
-            waiting += [posixpath.normpath(posixpath.join(folder, name.decode())) for name in imports]
+            names = [one[1].decode() for one in _IMPORT.finditer(contents[path])]
+            waiting += [posixpath.normpath(posixpath.join(folder, name)) for name in names]
     return sorted(found)
 
 

@@ -16,17 +16,25 @@ from trio_chat.message import check_id, check_room
 from trio_chat.seat import ask
 from trio_chat.web.api.problems import forbidden
 from trio_chat.web.api.shapes import Nothing
+from trio_chat.web.families import Moment
 
 if TYPE_CHECKING:
     from trio_chat.mail import Answering, Mail
 
 
 class Server(msgspec.Struct, frozen=True):
-    """What the API reaches into. Lives as long as the server."""
+    """What the API reaches into. Lives as long as the server.
+
+    Attributes:
+        moment: returns the statistics of its parts.
+        begun: when it began, in seconds of Trio's clock.
+    """
 
     lobby: Lobby
     authenticator: Authenticator
     registry: Registry
+    moment: Callable[[], Moment]
+    begun: float
 
 
 class Call(msgspec.Struct, frozen=True):

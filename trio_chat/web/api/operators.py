@@ -31,14 +31,14 @@ async def list_rooms(call: Call) -> Reply:
     behind = asked.after or ""
     # One more than is asked for tells whether there is more.
     found = heapq.nsmallest(asked.limit + 1, (name for name in rooms if name > behind))
-    shown = [_live(rooms[name]) for name in found[: asked.limit]]
+    shown = [live_room(rooms[name]) for name in found[: asked.limit]]
     return Reply(200, RoomList(shown, shown[-1].room if len(found) > len(shown) else None))
 
 
 async def show_room(call: Call) -> Reply:
     """Show a room in memory and its session."""
     await trio.lowlevel.checkpoint()
-    return Reply(200, _live(_find(call)))
+    return Reply(200, live_room(_find(call)))
 
 
 async def close_room(call: Call) -> Reply:
@@ -85,7 +85,8 @@ def _find(call: Call) -> Room:
     return room
 
 
-def _live(room: Room) -> LiveRoom:
+def live_room(room: Room) -> LiveRoom:
+    """Return what is told of a room."""
     counts = room.statistics()
     return LiveRoom(
         room=room.name,

@@ -23,7 +23,7 @@ from trio_chat.clients.handshake import Refused
 from trio_chat.clients.handshake import Request as Handshake
 from trio_chat.errors import BadRequest, TrioChatError
 from trio_chat.failures import describe
-from trio_chat.web.api import operators, rooms
+from trio_chat.web.api import operators, overview, rooms
 from trio_chat.web.api.calls import Call, Operation, Server
 from trio_chat.web.api.openapi import make_openapi
 from trio_chat.web.api.problems import (
@@ -49,11 +49,12 @@ if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
+    from trio_chat.web.families import Moment
 
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
-OPERATIONS: Final[Sequence[Operation]] = (*rooms.OPERATIONS, *operators.OPERATIONS)
+OPERATIONS: Final[Sequence[Operation]] = (*rooms.OPERATIONS, *operators.OPERATIONS, *overview.OPERATIONS)
 
 _RAW: Final = PREFIX.encode() + b"/"
 _JSON: Final = "application/json"
@@ -75,6 +76,7 @@ class ApiSite(BaseRoute):
         authenticator: tells who asks.
         registry: knows who is connected.
         admit: judges a page's origin; raises `Refused`.
+        moment: returns the statistics of the server's parts.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class ApiSite(BaseRoute):
         authenticator: Authenticator,
         registry: Registry,
         admit: Callable[[Handshake], None],
+        moment: Callable[[], Moment],
     ) -> None:
         settings = lobby.settings
-        self._server = Server(lobby, authenticator, registry)
+        self._server = Server(lobby, authenticator, registry, moment, trio.current_time())
         self._admit = admit
         self._settings = settings
         self._origins = frozenset(map(str.lower, settings.allowed_origins or ()))

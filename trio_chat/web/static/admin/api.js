@@ -1,4 +1,4 @@
-// What an operator asks of the server, in the words of docs/api.md. A token goes into a header, never into an address.
+// What an operator asks of the server, as /api/v1/openapi.json describes it. A token goes into a header, never into an address.
 
 const PREFIX = "api/v1";
 const PATIENCE = 20_000;
