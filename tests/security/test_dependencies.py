@@ -51,6 +51,7 @@ FIXED: dict[str, dict[str, str]] = {
         "CVE-2026-39892": "46.0.7",  # buffers that are not contiguous overflowed
         "CVE-2026-69247": "50.0.0",  # an oracle in the decryption of PKCS #7
     },
+    "prometheus-client": {},  # CVE-2019-3826, which scanners name, is of the server that scrapes
     "rich": {},
     "starlette": {
         "CVE-2023-30798": "0.25.0",  # forms of any number of parts

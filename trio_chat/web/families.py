@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 from prometheus_client.metrics_core import (
@@ -64,11 +64,20 @@ class Moment(msgspec.Struct, frozen=True):
 _Values: TypeAlias = "Mapping[tuple[str, ...], float]"
 
 
-class _Row(NamedTuple):
+_S = TypeVar("_S")
+
+
+class _Row(msgspec.Struct, Generic[_S], frozen=True):
     name: str
     text: str
-    read: Callable[..., float | _Values]
+    read: Callable[[_S], float | _Values]
     labels: tuple[str, ...] = ()
+
+
+_ServerRow = _Row[Moment]
+_ClientRow = _Row[Clients]
+_RedisRow = _Row[RedisStatistics]
+_PostgresRow = _Row[ArchiveStatistics]
 
 
 def _closed(clients: Clients) -> _Values:
@@ -82,18 +91,20 @@ def _closed(clients: Clients) -> _Values:
 
 
 _GAUGES: Final = (
-    _Row("rooms", "Rooms with an actor.", lambda m: m.lobby.rooms),
-    _Row("members", "Members of all rooms.", lambda m: m.lobby.members),
-    _Row("degraded_rooms", "Rooms whose newest events are in memory only.", lambda m: m.lobby.degraded),
-    _Row("unsaved_events", "Events that neither Redis nor Postgres has.", lambda m: m.lobby.backlog),
-    _Row("dirty_rooms", "Rooms with events that Postgres does not have.", lambda m: m.lobby.dirty),
-    _Row(
+    _ServerRow("rooms", "Rooms with an actor.", lambda m: m.lobby.rooms),
+    _ServerRow("members", "Members of all rooms.", lambda m: m.lobby.members),
+    _ServerRow("degraded_rooms", "Rooms whose newest events are in memory only.", lambda m: m.lobby.degraded),
+    _ServerRow("unsaved_events", "Events that neither Redis nor Postgres has.", lambda m: m.lobby.backlog),
+    _ServerRow("dirty_rooms", "Rooms with events that Postgres does not have.", lambda m: m.lobby.dirty),
+    _ServerRow(
         "unarchived_events", "Events of open rooms that Postgres does not have.", lambda m: m.lobby.unsynced
     ),
-    _Row("sync_lag_seconds", "Time since Postgres was known to have everything.", lambda m: m.sync.lag),
-    _Row("sync_lag_limit_seconds", "The lag above which /readyz says no.", lambda m: m.longest_lag),
-    _Row("sync_failures_in_a_row", "Sync rounds that failed since one succeeded.", lambda m: m.sync.behind),
-    _Row(
+    _ServerRow("sync_lag_seconds", "Time since Postgres was known to have everything.", lambda m: m.sync.lag),
+    _ServerRow("sync_lag_limit_seconds", "The lag above which /readyz says no.", lambda m: m.longest_lag),
+    _ServerRow(
+        "sync_failures_in_a_row", "Sync rounds that failed since one succeeded.", lambda m: m.sync.behind
+    ),
+    _ServerRow(
         "store_healthy",
         "Whether the last contact with a store succeeded.",
         lambda m: {("redis",): m.hot_healthy, ("postgres",): m.archive_healthy},
@@ -102,34 +113,34 @@ _GAUGES: Final = (
 )
 
 _COUNTERS: Final = (
-    _Row("events", "Messages posted, edited and deleted.", lambda m: m.turns.events),
-    _Row("deliveries", "Events times the members who were told of them.", lambda m: m.turns.deliveries),
-    _Row(
+    _ServerRow("events", "Messages posted, edited and deleted.", lambda m: m.turns.events),
+    _ServerRow("deliveries", "Events times the members who were told of them.", lambda m: m.turns.deliveries),
+    _ServerRow(
         "acks",
         "Events by how far they were kept when their ack was sent.",
         lambda m: {(step,): count for step, count in m.turns.acks.items()},
         ("durability",),
     ),
-    _Row(
+    _ServerRow(
         "resumes",
         "Joins from a position: exact if only what was missed was sent, whole if the window was.",
         lambda m: {("exact",): m.turns.resumed, ("whole",): m.turns.restarted},
         ("outcome",),
     ),
-    _Row("sessions_expired", "Sessions that ended since nobody was active.", lambda m: m.turns.expired),
-    _Row("room_crashes", "Crashes of room actors.", lambda m: m.lobby.crashes),
-    _Row(
+    _ServerRow("sessions_expired", "Sessions that ended since nobody was active.", lambda m: m.turns.expired),
+    _ServerRow("room_crashes", "Crashes of room actors.", lambda m: m.lobby.crashes),
+    _ServerRow(
         "sync_rounds",
         "Rounds of the syncer.",
         lambda m: {("succeeded",): m.sync.rounds - m.sync.failed, ("failed",): m.sync.failed},
         ("outcome",),
     ),
-    _Row("sync_rows", "Messages that were new or changed in Postgres.", lambda m: m.sync.messages),
-    _Row("sync_refused_rows", "Rows that Postgres refused.", lambda m: m.sync.refused),
+    _ServerRow("sync_rows", "Messages that were new or changed in Postgres.", lambda m: m.sync.messages),
+    _ServerRow("sync_refused_rows", "Rows that Postgres refused.", lambda m: m.sync.refused),
 )
 
 _CLIENT_GAUGES: Final = (
-    _Row(
+    _ClientRow(
         "connections",
         "Clients connected now.",
         lambda c: {
@@ -139,8 +150,8 @@ _CLIENT_GAUGES: Final = (
         },
         ("wire", "transport"),
     ),
-    _Row("users", "Users connected now.", lambda c: c.registry.users),
-    _Row(
+    _ClientRow("users", "Users connected now.", lambda c: c.registry.users),
+    _ClientRow(
         "recoverable_clients",
         "Socket.IO clients that are away and may come back.",
         lambda c: c.recoveries.away,
@@ -148,17 +159,19 @@ _CLIENT_GAUGES: Final = (
 )
 
 _CLIENT_COUNTERS: Final = (
-    _Row("connections_accepted", "TCP connections accepted.", lambda c: c.server.accepted),
-    _Row("connections_refused", "Connections answered with an HTTP error.", lambda c: c.server.refused),
-    _Row("connections_failed", "Connections ended by an error of the server.", lambda c: c.server.failed),
-    _Row("connections_closed", "Connections that the server closed.", _closed, ("reason",)),
-    _Row(
+    _ClientRow("connections_accepted", "TCP connections accepted.", lambda c: c.server.accepted),
+    _ClientRow("connections_refused", "Connections answered with an HTTP error.", lambda c: c.server.refused),
+    _ClientRow(
+        "connections_failed", "Connections ended by an error of the server.", lambda c: c.server.failed
+    ),
+    _ClientRow("connections_closed", "Connections that the server closed.", _closed, ("reason",)),
+    _ClientRow(
         "slow_consumers_cut",
         "Clients disconnected since too much waited for them.",
         lambda c: _closed(c)[("too_slow",)],
     ),
-    _Row("polling_requests_refused", "Long-polling requests refused.", lambda c: c.engine.refused),
-    _Row(
+    _ClientRow("polling_requests_refused", "Long-polling requests refused.", lambda c: c.engine.refused),
+    _ClientRow(
         "authentications",
         "Clients that said who they are.",
         lambda c: {("accepted",): c.auth.accepted, ("refused",): c.auth.refused},
@@ -167,23 +180,25 @@ _CLIENT_COUNTERS: Final = (
 )
 
 _REDIS_GAUGES: Final = (
-    _Row("redis_waiting_calls", "Calls to Redis without an answer yet.", lambda r: r.resp.link.waiting),
-    _Row("redis_unsent_bytes", "Bytes that wait to be sent to Redis.", lambda r: r.resp.link.unsent),
+    _RedisRow("redis_waiting_calls", "Calls to Redis without an answer yet.", lambda r: r.resp.link.waiting),
+    _RedisRow("redis_unsent_bytes", "Bytes that wait to be sent to Redis.", lambda r: r.resp.link.unsent),
 )
 
 _REDIS_COUNTERS: Final = (
-    _Row("redis_connects", "Connections made to Redis.", lambda r: r.resp.connects),
-    _Row("redis_refusals", "Replies in which Redis refused to work.", lambda r: r.resp.refused),
-    _Row("redis_unreadable_entries", "Entries of Redis that could not be read.", lambda r: r.unreadable),
-    _Row("redis_mended_keys", "Keys of Redis that were set aside or mended.", lambda r: r.mended),
+    _RedisRow("redis_connects", "Connections made to Redis.", lambda r: r.resp.connects),
+    _RedisRow("redis_refusals", "Replies in which Redis refused to work.", lambda r: r.resp.refused),
+    _RedisRow("redis_unreadable_entries", "Entries of Redis that could not be read.", lambda r: r.unreadable),
+    _RedisRow("redis_mended_keys", "Keys of Redis that were set aside or mended.", lambda r: r.mended),
 )
 
-_POSTGRES_GAUGES: Final = (_Row("postgres_connections", "Connections to Postgres.", lambda p: p.connections),)
+_POSTGRES_GAUGES: Final = (
+    _PostgresRow("postgres_connections", "Connections to Postgres.", lambda p: p.connections),
+)
 
 _POSTGRES_COUNTERS: Final = (
-    _Row("postgres_failures", "Calls to Postgres that failed.", lambda p: p.failures),
-    _Row("postgres_writes", "Transactions that archived something.", lambda p: p.writes),
-    _Row("postgres_pages", "Pages of history read from Postgres.", lambda p: p.pages),
+    _PostgresRow("postgres_failures", "Calls to Postgres that failed.", lambda p: p.failures),
+    _PostgresRow("postgres_writes", "Transactions that archived something.", lambda p: p.writes),
+    _PostgresRow("postgres_pages", "Pages of history read from Postgres.", lambda p: p.pages),
 )
 
 
@@ -204,12 +219,12 @@ def families(moment: Moment) -> Iterator[Metric]:
         yield _histogram("postgres_call_seconds", "How long calls to Postgres took.", moment.postgres.latency)
 
 
-def _simple(source: object, gauges: tuple[_Row, ...], counters: tuple[_Row, ...]) -> Iterator[Metric]:
+def _simple(source: _S, gauges: tuple[_Row[_S], ...], counters: tuple[_Row[_S], ...]) -> Iterator[Metric]:
     for family, rows in ((GaugeMetricFamily, gauges), (CounterMetricFamily, counters)):
         for row in rows:
             metric = family(PREFIX + row.name, row.text, labels=row.labels)
             found = row.read(source)
-            values = found if isinstance(found, Mapping) else {(): found}
+            values: _Values = found if isinstance(found, Mapping) else {(): found}
             for labels, value in values.items():
                 metric.add_metric(labels, float(value))
             yield metric
