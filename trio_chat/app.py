@@ -32,9 +32,10 @@ from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
 from trio_chat.stores.traced import traced
 from trio_chat.traces import open_traces
+from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
 from trio_chat.web.metrics import Servers
-from trio_chat.web.operations import Operations
+from trio_chat.web.operations import Operations, operations_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -178,6 +179,8 @@ async def _answer_all(engine: EngineServer, clients: ClientServer, lobby: Lobby)
 
 
 def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineServer:
+    admit = partial(_check_origin, settings)
+    api = ApiSite(hall.lobby, hall.authenticator, hall.registry, admit, operations.moment)
     return EngineServer(
         partial(SocketIOConversation, hall=hall),
         path=SOCKET_IO_PATH,
@@ -185,9 +188,9 @@ def _engine(settings: Settings, hall: Hall, operations: Operations) -> EngineSer
         ping_interval=settings.ping_interval_seconds or _PING_SECONDS,
         ping_timeout=settings.ping_timeout_seconds,
         max_payload=settings.max_message_bytes,
-        admit=partial(_check_origin, settings),
+        admit=admit,
         listed=settings.allowed_origins or (),
-        fallback=make_web_app(settings, operations),
+        fallback=make_web_app(settings, *operations_routes(operations), api),
     )
 
 

@@ -26,7 +26,7 @@ from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import NoRooms, Syncer
 from trio_chat.tail import follow
 from trio_chat.watchdog import watch
-from trio_chat.web.link import page_link
+from trio_chat.web.link import dashboard_link, page_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -57,6 +57,7 @@ examples:
 examples:
   trio-chat token ada                                  may join every room, for an hour
   trio-chat token bot --room 'team-42/*' --role assistant --expires-in 86400
+  trio-chat token ops --role admin                     may use the dashboard, and steer the server
 """,
     "sync": "Safe at any time and beside a running server: what is archived twice is there once.",
     "tail": "example:\n  trio-chat tail team-42/general",
@@ -175,7 +176,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.
             nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
             async with open_app(settings) as app:
                 running = app
-                _introduce(app, page_link(settings, app.page_url))
+                _introduce(app, page_link(settings, app.page_url), dashboard_link(settings, app.page_url))
                 task_status.started(app)
                 await anext(signals)
                 logger.info("stopping: clients are told to come back, then everything is archived")
@@ -203,7 +204,7 @@ async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> 
     scope.cancel()
 
 
-def _introduce(app: App, link: str) -> None:
+def _introduce(app: App, page: str, dashboard: str) -> None:
     """Say where it listens, what it uses, and how to try it."""
     settings = app.settings
     if settings.auth_mode == "insecure":
@@ -217,7 +218,9 @@ def _introduce(app: App, link: str) -> None:
 trio-chat listens on {app.url}
 
 Chat in a browser:
-  {link}
+  {page}
+and see how the server is:
+  {dashboard}
 
   Socket.IO  clients of that kind connect to {app.socket_io_url}
   sessions   the newest {window} messages, until {expiry:g} s without activity

@@ -157,6 +157,11 @@ class Room:
             idle=trio.current_time() - self._active,
         )
 
+    @property
+    def last_active(self) -> float:
+        """When somebody was active last, in seconds of Trio's clock."""
+        return self._active
+
     def mail(self, mail: Mail) -> None:
         """Put mail into the mailbox. Synchronous; the answer comes later, or before this returns.
 

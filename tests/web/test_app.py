@@ -7,17 +7,17 @@ import hashlib
 import http.client
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from trio_chat.app import App, open_app
+from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.settings import Settings
-from trio_chat.web.assets import accepts_gzip, load_assets, make_asset
+from trio_chat.web.assets import accepts_gzip, load_assets, make_asset, modules_of
 from trio_chat.web.headers import HEADERS, POLICY
-from trio_chat.web.link import page_link
+from trio_chat.web.link import dashboard_link, page_link
 
 STATIC = Path(__file__).parent.parent.parent / "trio_chat" / "web" / "static"
 VENDOR = STATIC / "vendor"
@@ -57,24 +57,39 @@ async def ask(app: App, target: str, method: str = "GET", **headers: str) -> Ans
     return await trio.to_thread.run_sync(talk)
 
 
-async def test_the_page_and_all_it_needs_are_served(settings: Settings) -> None:
-    """Everything that a file of the page names is there, under its kind; the page knows the mode."""
+async def test_the_pages_and_all_they_need_are_served(settings: Settings) -> None:
+    """Everything that a file of a page names is there, under its kind; the chat page knows the mode."""
     async with open_app(settings) as app:
-        page = await ask(app, "/")
-        text = page.body.decode()
-        needed = set(re.findall(r'(?:href|src)="(static/[^"]+)"', text))
+        pages = [await ask(app, path) for path in ("/", "/admin")]
+        texts = [page.body.decode() for page in pages]
+        needed = set(re.findall(r'(?:href|src)="(static/[^"]+)"', "".join(texts)))
         files = {path: await ask(app, f"/{path}") for path in needed}
 
-    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert 'data-auth="token"' in text
+    assert {(page.status, page.headers["content-type"]) for page in pages} == {
+        (200, "text/html; charset=utf-8")
+    }
+    assert 'data-auth="token"' in texts[0]
     assert {one.status for one in files.values()} == {200}
     assert {f"static/{path.relative_to(STATIC)}" for path in STATIC.rglob("*.js")} <= needed
     assert files["static/main.js"].headers["content-type"] == "text/javascript; charset=utf-8"
     assert files["static/main.js"].body == (STATIC / "main.js").read_bytes()
 
 
+def test_a_page_fetches_the_modules_it_runs_and_no_others() -> None:
+    """Those that it names, what these import, and so on."""
+    contents = {
+        "page": b'<script type="module" src="static/a/main.js"></script>',
+        "a/main.js": b'import { x } from "./x.js";\nimport "../y.js";\nimport {\n  z,\n} from "../y.js";\n',
+        "a/x.js": b'import { y } from "../y.js";\n// import "./other.js";\n',
+        "y.js": b'import { x } from "./a/x.js";\n',
+        "a/other.js": b"",
+    }
+
+    assert modules_of("page", contents) == ["a/main.js", "a/x.js", "y.js"]
+
+
 @pytest.mark.parametrize(
-    "target", ["/", "/static/main.js", "/nowhere", "/static/../app.py", "/static/%2e%2e/app.py"]
+    "target", ["/", "/admin", "/static/main.js", "/nowhere", "/static/../app.py", "/static/%2e%2e/app.py"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 async def test_every_answer_has_the_headers(settings: Settings, target: str, method: str) -> None:
@@ -175,6 +190,15 @@ def test_the_default_link_is_a_way_in(tmp_path: Path) -> None:
     assert re.fullmatch(rf"{PAGE}#token=[\w-]+\.[\w-]+\.[\w-]+&room=team-42/general", link)
 
 
+def test_the_default_link_of_the_dashboard_is_a_way_in(tmp_path: Path) -> None:
+    """Its token is that of an operator."""
+    settings = Settings(data_dir=tmp_path)
+    address, _, token = dashboard_link(settings, PAGE).partition("#token=")
+
+    assert address == f"{PAGE}admin"
+    assert Authenticator(with_secret(settings)).authenticate(token).may_administer
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -191,9 +215,10 @@ def test_the_default_link_is_a_way_in(tmp_path: Path) -> None:
 )
 def test_any_other_link_holds_no_token(tmp_path: Path, given: dict[str, str]) -> None:
     """Where others can connect, or other people's secrets are used, or nobody needs one."""
-    link = partial(page_link, page=PAGE)
+    settings = Settings(data_dir=tmp_path, **given)  # type: ignore[arg-type]
 
-    assert link(Settings(data_dir=tmp_path, **given)) == f"{PAGE}#room=team-42/general"  # type: ignore[arg-type]
+    assert page_link(settings, PAGE) == f"{PAGE}#room=team-42/general"
+    assert dashboard_link(settings, PAGE) == f"{PAGE}admin"
 
 
 @pytest.mark.parametrize("account", ["", "a\nb", "x" * 200])

@@ -19,7 +19,8 @@ def test_modules(tests: Path, tmp_path: Path) -> None:
     if node is None:
         pytest.skip("node is not installed; with it, the page's modules are tested by themselves too")
     # Without a package.json that says otherwise Node takes a .js file for another kind of module.
-    shutil.copytree(STATIC / "core", tmp_path / "core")
+    for folder in ("core", "admin"):
+        shutil.copytree(STATIC / folder, tmp_path / folder)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     done = subprocess.run(
         [node, "--test", str(tests)],

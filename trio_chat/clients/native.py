@@ -56,16 +56,16 @@ def decode(text: bytes) -> Request:
         request: Request = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise BadRequest(
-            f"expected one of the requests of the protocol as a JSON object: {_brief(str(error))}"
+            f"expected one of the requests of the protocol as a JSON object: {brief(str(error))}"
         ) from None
     except (RecursionError, UnicodeDecodeError):
         raise BadRequest(f"expected a JSON object in UTF-8, {_NESTED}") from None
-    if _doubled(text):
+    if doubled(text):
         raise BadRequest("the same field is given twice; give each once")
     return check(request)
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
     """Return the beginning and the end of a text that quotes what the client said, of whatever size that was."""
     return text if len(text) <= _BRIEF else f"{text[: _BRIEF // 2]} ... {text[-_BRIEF // 2 :]}"
 
@@ -85,7 +85,7 @@ def ref_of(text: bytes) -> Ref:
 _ref_decoder = msgspec.json.Decoder(_Ref)
 
 
-def _doubled(text: bytes) -> bool:
+def doubled(text: bytes) -> bool:
     """Whether a valid JSON text names a member of some object twice.
 
     Decoding keeps one of the two, so the text has more quotation marks than what was kept accounts for.

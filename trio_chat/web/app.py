@@ -1,7 +1,8 @@
 """The one ASGI application behind the port: whatever is neither a WebSocket nor Engine.IO is answered here.
 
 1. `make_web_app` has a list of routes, in groups; a new part of the server's HTTP is one more group.
-2. The page needs no token: it is the same for everybody, and what it shows comes over `/ws`, which does.
+2. The page needs no token: it is the same for everybody, and what it shows comes over `/ws`, which does, as does the
+   API.
 3. Every answer carries `headers.HEADERS`, errors included.
 """
 
@@ -16,33 +17,32 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from trio_chat.web.assets import Asset, load_assets, make_asset
+from trio_chat.web.assets import Asset, load_assets, make_asset, modules_of
 from trio_chat.web.headers import SecureHeaders
-from trio_chat.web.operations import operations_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from trio_chat.settings import Settings
-    from trio_chat.web.operations import Operations
 
-_INDEX: Final = "index.html"
+_PAGES: Final = {"/": "index.html", "/admin": "admin.html"}
 _MODE: Final = b'data-auth="token"'
 _PRELOAD: Final = b"<!-- preload -->"
 
 
-def make_web_app(settings: Settings, operations: Operations) -> Starlette:
+def make_web_app(settings: Settings, *more: BaseRoute) -> Starlette:
     """Make the application. It holds the page in memory and needs neither a lifespan nor anything to be closed.
 
     Args:
         settings: the page is told the mode in which people come in.
-        operations: what those who run the server ask for.
+        more: what stands beside the pages: what operators ask for, and the API.
     """
     app = Starlette(
-        routes=[*_page_routes(settings), *operations_routes(operations)],
+        routes=[*_page_routes(settings), *more],
         middleware=[Middleware(SecureHeaders)],
         exception_handlers={HTTPException: _explain},
     )
@@ -53,11 +53,11 @@ def make_web_app(settings: Settings, operations: Operations) -> Starlette:
 
 def _page_routes(settings: Settings) -> Iterator[Route]:
     contents = load_assets()
-    index = _index(contents, settings)
-    yield Route("/", partial(_serve, make_asset(_INDEX, index)))
-    for path, body in contents.items():
-        if path != _INDEX:
-            yield Route(f"/static/{path}", partial(_serve, make_asset(path, body)))
+    for path, name in _PAGES.items():
+        yield Route(path, partial(_serve, make_asset(name, _page(name, contents, settings))))
+    for name, body in contents.items():
+        if name not in _PAGES.values():
+            yield Route(f"/static/{name}", partial(_serve, make_asset(name, body)))
 
 
 async def _serve(asset: Asset, request: Request) -> Response:
@@ -68,11 +68,10 @@ async def _serve(asset: Asset, request: Request) -> Response:
     return asset.respond(request)
 
 
-def _index(contents: Mapping[str, bytes], settings: Settings) -> bytes:
-    """Return the page itself, with the mode, and with its modules named so that they are fetched all at once."""
-    modules = sorted(path for path in contents if path.endswith(".js") and path != "theme.js")
-    links = "\n    ".join(f'<link rel="modulepreload" href="static/{path}">' for path in modules)
-    page = contents[_INDEX].replace(_PRELOAD, links.encode())
+def _page(name: str, contents: Mapping[str, bytes], settings: Settings) -> bytes:
+    """Return a page, with the mode, and with its modules named so that they are fetched all at once."""
+    links = [f'<link rel="modulepreload" href="static/{path}">' for path in modules_of(name, contents)]
+    page = contents[name].replace(_PRELOAD, "\n    ".join(links).encode())
     return page.replace(_MODE, f'data-auth="{settings.auth_mode}"'.encode())
 
 

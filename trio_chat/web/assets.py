@@ -1,4 +1,4 @@
-"""The files of the page, held in memory: read, compressed and named by their content once, at the start.
+"""The files of the pages, held in memory: read, compressed and named by their content once, at the start.
 
 There are few and they are small, so nothing is read while a request waits, and no path of a request ever reaches a
 file system.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import posixpath
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +33,8 @@ _KINDS: Final = {
 }
 _WORTH: Final = 512
 """From how many bytes on compressing pays."""
+_SCRIPT: Final = re.compile(rb'<script type="module" src="static/([^"]+)">')
+_IMPORT: Final = re.compile(rb'^import\s(?:[^"]*\sfrom\s)?"(\.[^"]+)"', re.MULTILINE)
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -77,7 +81,7 @@ def make_asset(name: str, body: bytes) -> Asset:
 
 
 def load_assets() -> Mapping[str, bytes]:
-    """Return the content of every file of the page, by its path with slashes."""
+    """Return the content of every file of the pages, by its path with slashes."""
     found: dict[str, bytes] = {}
     _collect(files("trio_chat.web") / "static", "", found)
     return found
@@ -89,6 +93,20 @@ def _collect(folder: Traversable, prefix: str, found: dict[str, bytes]) -> None:
             _collect(one, f"{prefix}{one.name}/", found)
         else:
             found[f"{prefix}{one.name}"] = one.read_bytes()
+
+
+def modules_of(page: str, contents: Mapping[str, bytes]) -> list[str]:
+    """Return the paths of all modules that a page runs, in order: those it names and what these import."""
+    found: set[str] = set()
+    waiting = [one[1].decode() for one in _SCRIPT.finditer(contents[page])]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            folder = posixpath.dirname(path)
+            names = [one[1].decode() for one in _IMPORT.finditer(contents[path])]
+            waiting += [posixpath.normpath(posixpath.join(folder, name)) for name in names]
+    return sorted(found)
 
 
 def accepts_gzip(header: str) -> bool:

@@ -1,4 +1,4 @@
-"""The link that `trio-chat serve` prints: the chat page, and where nothing else has to be kept from anybody, a way in."""
+"""The links that `trio-chat serve` prints: its pages, and where nothing has to be kept from anybody else, a way in."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ def page_link(settings: Settings, page: str) -> str:
         settings: as they were given, not yet completed `with_secret`.
         page: where the page is.
     """
-    token = (
-        f"token={make_token(with_secret(settings), _account(), ['*'], expires_in=_SECONDS)}&"
-        if _at_home(settings)
-        else ""
-    )
+    token = f"token={_token(settings)}&" if _at_home(settings) else ""
     return f"{page}#{token}room={ROOM}"
+
+
+def dashboard_link(settings: Settings, page: str) -> str:
+    """Return the address of the dashboard; see `page_link`. The token in it is an operator's."""
+    token = f"#token={_token(settings, 'admin')}" if _at_home(settings) else ""
+    return f"{page}admin{token}"
+
+
+def _token(settings: Settings, *roles: str) -> str:
+    return make_token(with_secret(settings), _account(), ["*"], roles, _SECONDS)
 
 
 def _at_home(settings: Settings) -> bool:

@@ -87,9 +87,10 @@ class Metrics(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of ours, as it is now."""
-        return families(self._moment())
+        return families(self.moment())
 
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
+        """Return the statistics of all parts, as they are now."""
         hot, archive = self._stores.hot, self._stores.archive
         return Moment(
             lobby=self._lobby.statistics(),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.lobby import Lobby
     from trio_chat.settings import Settings
     from trio_chat.stores.places import Stores
+    from trio_chat.web.families import Moment
     from trio_chat.web.metrics import Servers
 
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -63,6 +64,10 @@ class Operations:
     @servers.setter
     def servers(self, servers: Servers) -> None:
         self._metrics.servers = servers
+
+    def moment(self) -> Moment:
+        """Return the statistics of the server's parts, as they are now."""
+        return self._metrics.moment()
 
     async def alive(self, _: Request) -> Response:
         """Say that the event loop runs, which is all that this answer takes."""

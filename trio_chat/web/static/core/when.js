@@ -11,9 +11,9 @@ export function ago(then, now) {
   return clock(then);
 }
 
-/** @param {Date} then @returns {string} the time of day. */
-export function clock(then) {
-  return then.toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
+/** @param {Date} then @param {boolean} seconds too. @returns {string} the time of day. */
+export function clock(then, seconds = false) {
+  return then.toLocaleTimeString([], { hour: "numeric", minute: "2-digit", ...(seconds && { second: "2-digit" }) });
 }
 
 /** @param {Date} then @returns {string} day and time in full. */

@@ -20,15 +20,15 @@ export function takeToken() {
   return token.trim();
 }
 
-/** @returns {{token: string} | {user: string} | null} */
-export function remembered(mode) {
-  const found = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+/** @param {string} key a page's own. @returns {{token: string} | {user: string} | null} */
+export function remembered(mode, key = KEY) {
+  const found = JSON.parse(sessionStorage.getItem(key) ?? "null");
   return found && (mode === "insecure" ? "user" : "token") in found ? found : null;
 }
 
-export function remember(identity) {
-  if (identity === null) sessionStorage.removeItem(KEY);
-  else sessionStorage.setItem(KEY, JSON.stringify(identity));
+export function remember(identity, key = KEY) {
+  if (identity === null) sessionStorage.removeItem(key);
+  else sessionStorage.setItem(key, JSON.stringify(identity));
 }
 
 /** @param {string} text what somebody has pasted: a token, or a link with one. @returns {string | null} */

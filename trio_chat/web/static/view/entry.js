@@ -11,7 +11,8 @@ const LONGEST = 128;
  */
 export function prepareEntry(mode, onIdentity) {
   const insecure = mode === "insecure";
-  byId("entry-name").hidden = !insecure;
+  // The dashboard takes tokens only.
+  if (insecure) byId("entry-name").hidden = false;
   byId("entry-token").hidden = insecure;
   byId("entry-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -39,22 +39,30 @@ function describe(place, state) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-/** Say what went wrong, for a while. */
-export function notify(text) {
+/** Say what went wrong, or what came of it, for a while. @param {...(Node | string)} text */
+export function notify(...text) {
   const notice = element(
     "div",
     { class: "notice" },
-    element("span", { text }),
+    element("span", {}, ...text),
     element("button", { type: "button", class: "link", onclick: () => notice.remove(), text: "Dismiss" }),
   );
-  byId("notices").append(notice);
+  // While a dialog is open nothing else can be reached, so it has a place of its own for them.
+  (document.querySelector("dialog[open] .notices") ?? byId("notices")).append(notice);
   setTimeout(() => notice.remove(), SHOWN);
 }
 
-/** Ask before something that cannot be undone. @returns {Promise<boolean>} */
-export function confirmed(question) {
+/**
+ * Ask before something that cannot be undone.
+ *
+ * @param {string | (Node | string)[]} question
+ * @param {string} deed what the button says that does it.
+ * @returns {Promise<boolean>}
+ */
+export function confirmed(question, deed = "Delete") {
   const dialog = byId("confirm");
-  byId("confirm-question").textContent = question;
+  byId("confirm-question").replaceChildren(...[question].flat());
+  byId("confirm-yes").textContent = deed;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
