@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+
+from trio_chat.cli import main
 
 from .conftest import ROOM, serving
 
@@ -56,3 +59,14 @@ async def test_examples_are_answered_as_shown() -> None:
 def test_every_example_is_run() -> None:
     """None stands on the page without its answer."""
     assert len(EXAMPLES) == PAGE.read_text().count("```sh curl")
+
+
+@pytest.mark.parametrize("command", re.findall(r"\$\(trio-chat (.*?)\)", PAGE.read_text()))
+def test_tokens_are_made_as_shown(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command prints a token and nothing else."""
+    monkeypatch.setenv("AUTH_SECRET", "s" * 32)
+    main(shlex.split(command))
+
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", capsys.readouterr().out)
