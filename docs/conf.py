@@ -43,8 +43,8 @@ exclude_patterns = ["benchmarks", "examples"]
 myst_heading_anchors = 4
 
 SIDE_BAR = {
-    "Begin": ("quickstart", "design", "guarantees", "page"),
-    "Clients": ("protocol", "socketio"),
+    "Begin": ("quickstart", "design", "guarantees", "page", "dashboard"),
+    "Clients": ("protocol", "socketio", "api"),
     "Programs": ("embedding", "testing", "reference", "reference_testing"),
     "Operators": ("operations", "performance", "reliability", "security"),
 }

@@ -217,7 +217,7 @@ async def test_a_room_that_holds_messages_alone_is_not_closed() -> None:
         if away:
             raise Unavailable("it is away")
 
-    async with serving(hot=MemoryHotStore(interfere, durability="redis")) as site:
+    async with serving(hot=MemoryHotStore(interfere=interfere, durability="redis")) as site:
         await site.post()
         away = True
         await site.post()

@@ -70,7 +70,10 @@ async def disconnect_user(call: Call) -> Reply:
 
 
 async def sync(call: Call) -> Reply:
-    """Archive everything that is not archived yet. Cancelling is safe."""
+    """Archive everything that is not archived yet.
+
+    Cancelling is safe.
+    """
     syncer = call.server.lobby.syncer
     if not await syncer.sync_all():
         raise unavailable("the archive could not be given everything; it is tried again by itself")
