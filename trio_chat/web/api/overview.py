@@ -37,7 +37,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which rooms are listed: at most `limit` whose ids contain `search`, in whatever case."""
 
-    search: Annotated[str, Meta(max_length=MAX_ID)] = ""
+    search: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]*$", max_length=MAX_ID)] = ""
     limit: Annotated[int, Meta(ge=0, le=MAX_LISTED)] = 100
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from trio_chat.errors import ReplyCode
-from trio_chat.message import MAX_ID, MAX_INTEGER, Message, Position, Role
+from trio_chat.message import MAX_ID, Message, Position, Role
 from trio_chat.paging import MAX_PAGE, Source
 
 MAX_ROOMS: Final = 1000
@@ -22,11 +22,11 @@ _STORABLE: Final = r"^[^\u0000]*$"
 EPOCH: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 JSON_VALUE: Final[dict[str, Any]] = {
-    "description": "A JSON value of a client's own: nested at most 32 levels, without U+0000, integers within 53 bits.",
+    "description": "A JSON value of a client's own: nested at most 32 levels, without U+0000, integers, written as such, within 53 bits.",
     "anyOf": [
         {"type": ["null", "boolean"]},
         {"type": "string", "pattern": _STORABLE},
-        {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+        {"type": "number"},
         {"type": "array", "items": {"$ref": "#/components/schemas/JsonValue"}},
         {
             "type": "object",
@@ -46,7 +46,13 @@ RoomId: TypeAlias = Annotated[
     Meta(pattern=r"^[A-Za-z0-9_.:/@-]+$", min_length=1, max_length=MAX_ID, examples=["team-42/general"]),
 ]
 Id: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[^\u0000-\u001f\u007f]+$", min_length=1, max_length=MAX_ID, examples=["m-1"])
+    str,
+    Meta(
+        pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$",
+        min_length=1,
+        max_length=MAX_ID,
+        examples=["m-1"],
+    ),
 ]
 Content: TypeAlias = Annotated[
     str, Meta(pattern=r"^[^\u0000]+$", min_length=1, description="At most MAX_MESSAGE_BYTES bytes of UTF-8.")
