@@ -19,6 +19,9 @@ const REFUSED = {
   401: "The server does not accept this token, or does no more: it may have expired. Come in with another one.",
   403: "This token does not have the role admin, so the server tells it nothing. How to make one that has it is said below.",
 };
+/** What is searched for: without what no room's name has, which the server would refuse. */
+const sought = () => byId("search").value.replace(/[^A-Za-z0-9_.:/@-]/g, "");
+
 // How long one has stopped typing before rooms are searched for.
 const TYPED = 250;
 
@@ -64,7 +67,7 @@ function refused(error) {
 
 async function ask(signal) {
   const room = drawer.open;
-  const [overview] = await Promise.all([api.overview(byId("search").value.trim(), signal), room && inspect(room)]);
+  const [overview] = await Promise.all([api.overview(sought(), signal), room && inspect(room)]);
   return overview;
 }
 
