@@ -527,6 +527,8 @@ async def tailing(served: Served, *arguments: str, **settings: str) -> AsyncIter
         env={**served.environment, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Who runs the tests in the background of a shell ignores it, and so would all it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stderr is not None
