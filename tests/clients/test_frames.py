@@ -295,6 +295,9 @@ def read(pieces: list[bytes]) -> tuple[list[bytes], bytes, int | None]:
     others = b""
     for piece in pieces:
         got, rest = reader.feed(piece)
+        if reader.postponed:
+            _, more = reader.feed(b"")
+            rest += more
         texts += got
         others += rest
     return texts, others, reader.violation and reader.violation.code

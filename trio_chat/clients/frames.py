@@ -160,13 +160,14 @@ class Scanner:
         fast: whether texts are still taken here.
         limit: the largest message, in bytes. May be changed between two calls of `feed`.
         frames: how many frames were taken or handed on. While it stands still, the unfinished frame is the same.
+        postponed: whether a frame is to be judged once the texts before it have been heard: feed it nothing more then.
         closed: whether a whole Close frame has passed.
         violation: what ended the reading, if anything did.
     """
 
     __slots__ = (
         "_cap", "_fragments", "_held", "_last", "_message", "_need", "_signs", "_skip",
-        "closed", "fast", "frames", "limit", "violation",
+        "closed", "fast", "frames", "limit", "postponed", "violation",
     )  # fmt: skip
 
     def __init__(self, limit: int, fragments: int) -> None:
@@ -189,6 +190,7 @@ class Scanner:
         self._message = 0
         self._signs = 0
         self.fast = True
+        self.postponed = False
         self.frames = 0
         self.closed = False
         self.violation: Violation | None = None
@@ -220,6 +222,7 @@ class Scanner:
             if len(self._held) < self._need:
                 return _NOTHING
             data, self._held = bytes(self._held), None
+            self.postponed = False
         texts: list[bytes] = []
         others: list[bytes] = []
         try:
@@ -241,6 +244,7 @@ class Scanner:
             if header.length > self.limit:
                 if texts:
                     # They have not been heard yet, and may change the limit.
+                    self.postponed = True
                     return self._hold(data, at, 0)
                 self._check_size(header.length)
             payload = at + header.size

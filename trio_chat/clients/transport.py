@@ -467,7 +467,7 @@ class Link:
         texts, others = self.scanner.feed(data)
         for text in texts:
             self._hear(text)
-        return others
+        return others + self.scan(b"") if self.scanner.postponed else others
 
     def carry(self, frame: bytes) -> None:
         """Send a frame (or the handshake) of trio-websocket's."""
