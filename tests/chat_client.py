@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from websockets.uri import parse_uri
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
 PATIENCE = 10
@@ -253,6 +253,18 @@ class Served:
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run another command beside it, with the same settings, to its end."""
         return run(*arguments, environment={**self.environment, **settings})
+
+
+@contextmanager
+def started(directory: Path, **settings: str) -> Iterator[Served]:
+    """Run a server for as long as the block."""
+    served = Served(directory, **settings)
+    try:
+        served.start()
+        yield served
+    finally:
+        if served.running:
+            served.kill()
 
 
 def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,6 @@ noticed missing in real time.
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ import trio
 from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedValkey
 
-from .chat_client import Chat, Served, connect
+from .chat_client import Chat, Served, connect, started
+from .waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,19 +47,13 @@ class Pair:
         """Make the replica one, and return when it has everything."""
         with self.console(self.replica) as replica:
             replica.replicaof(ADDRESS, self.port)
-            deadline = time.monotonic() + 10
-            while replica.info("replication")["master_link_status"] != "up":
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
 
     def catch_up(self) -> None:
         """Return when the replica has everything that is written by now."""
         with self.console(self.primary) as primary, self.console(self.replica) as replica:
             written = primary.info("replication")["master_repl_offset"]
-            deadline = time.monotonic() + 10
-            while replica.info("replication")["slave_repl_offset"] < written:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until(lambda: replica.info("replication")["slave_repl_offset"] >= written)
 
     def part(self) -> None:
         """Let the replica hear no more; it keeps what it has."""
@@ -88,16 +82,11 @@ def pair(tmp_path: Path, free_port: int) -> Iterator[Pair]:
 
 
 @contextmanager
-def started(directory: Path, pair: Pair, archive: str, **settings: str) -> Iterator[Served]:
+def serving_on(directory: Path, pair: Pair, archive: str, **settings: str) -> Iterator[Served]:
     """Run a server on the pair for as long as the block."""
     stores = {"REDIS_URL": f"redis://{ADDRESS}:{pair.port}", "DATABASE_URL": archive}
-    served = Served(directory, AUTH_MODE="insecure", **stores, **settings)
-    try:
-        served.start()
+    with started(directory, AUTH_MODE="insecure", **stores, **settings) as served:
         yield served
-    finally:
-        if served.running:
-            served.kill()
 
 
 async def say(chat: Chat, word: str, count: int) -> list[dict[str, Any]]:
@@ -123,7 +112,7 @@ async def test_rooms_refill_a_replica_that_takes_over_with_less(
     tmp_path: Path, pair: Pair, postgres_server: str, psql: Psql
 ) -> None:
     """The server lives: nobody is disconnected, the session goes on, and the new primary gets what it lacks."""
-    with started(tmp_path, pair, postgres_server) as server:
+    with serving_on(tmp_path, pair, postgres_server) as server:
         async with connect(server.url, user="ada") as ada:
             await ada.join("room")
             before = await say(ada, "both have", 10)
@@ -157,7 +146,7 @@ async def test_no_session_is_continued_from_a_store_that_has_less(
 
     So it is even if the same process answers that did before, with the data of the other.
     """
-    with started(tmp_path, pair, postgres_server) as server:
+    with serving_on(tmp_path, pair, postgres_server) as server:
         async with connect(server.url, user="ada") as ada:
             await ada.join("room")
             told = await say(ada, "both have", 10)
@@ -196,17 +185,14 @@ def relearn(pair: Pair) -> None:
             port = probe.getsockname()[1]
         replica.config_set("port", str(port))
         primary.replicaof(ADDRESS, port)
-        deadline = time.monotonic() + 10
-        while primary.info("replication")["master_link_status"] != "up":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: primary.info("replication")["master_link_status"] == "up")
         primary.replicaof("NO", "ONE")
 
 
 async def test_acks_say_whether_a_replica_has_it(tmp_path: Path, pair: Pair, postgres_server: str) -> None:
     """While the replica is gone they come all the same, as redis: one of them late, once; then as replicated again."""
     settings = {"DURABILITY": "replicated", "REPLICA_TIMEOUT": "0.4"}
-    with started(tmp_path, pair, postgres_server, **settings) as server:
+    with serving_on(tmp_path, pair, postgres_server, **settings) as server:
         async with connect(server.url, user="ada") as ada:
             joined, _ = await ada.join("room")
             with_it = await say(ada, "with", 5)

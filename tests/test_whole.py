@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from trio_chat.settings import Settings
 from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
 
-from .chat_client import Chat, Served, Turned, connect, run
+from .chat_client import Chat, Served, Turned, connect, run, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,18 +35,6 @@ if TYPE_CHECKING:
     Psql = Callable[[str, str], str]
 
 HOSTILE = "'); drop table messages; -- \"\\ \\u0000 %s {0} \u202e\ufeff\u2028\U0001f600 \x1b[2J e\u0301 </script>\ttab"
-
-
-@contextmanager
-def started(directory: Path, **settings: str) -> Iterator[Served]:
-    """Run a server for as long as the block."""
-    served = Served(directory, **settings)
-    try:
-        served.start()
-        yield served
-    finally:
-        if served.running:
-            served.kill()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.chat_client import Served
+from tests.chat_client import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +46,8 @@ def example(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server listens that lets anybody in."""
-    served = Served(tmp_path_factory.mktemp("d"), AUTH_MODE="insecure")
-    try:
-        served.start()
+    with started(tmp_path_factory.mktemp("d"), AUTH_MODE="insecure") as served:
         yield served.url
-    finally:
-        if served.running:
-            served.kill()
 
 
 async def run(*command: str) -> subprocess.CompletedProcess[bytes]:

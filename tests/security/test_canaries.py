@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ import redis
 
 from tests.battery.bad_input.peer import PATHS, Native, Peer, SocketIO, frame, handshake, text
 from tests.chat_client import Served, run
+from tests.waiting import wait_until
 from trio_chat.clients.auth import make_token
 from trio_chat.settings import Settings
 
@@ -78,14 +78,6 @@ def expect_silence(said: str) -> None:
     found = [line for line in said.splitlines() if any(sign in line for sign in SIGNS)]
 
     assert found == []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when it is so."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 class Speaker:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.chat_client import Served
+from tests.chat_client import Served, started
 from trio_chat.clients.auth import make_token, with_secret
 from trio_chat.settings import Settings
 
@@ -59,20 +59,15 @@ class Site:
 
 
 @contextmanager
-def _started(factory: pytest.TempPathFactory, **settings: str) -> Iterator[Site]:
-    served = Served(factory.mktemp("d"), **settings)
-    try:
-        served.start()
+def _opened(factory: pytest.TempPathFactory, **settings: str) -> Iterator[Site]:
+    with started(factory.mktemp("d"), **settings) as served:
         yield Site(served)
-    finally:
-        if served.running:
-            served.kill()
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with private stores that lets anybody in. Not to be killed; `mortal` is."""
-    with _started(tmp_path_factory, AUTH_MODE="insecure") as site:
+    with _opened(tmp_path_factory, AUTH_MODE="insecure") as site:
         yield site
 
 
@@ -81,7 +76,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with private stores that wants tokens, and is on the same port when it is started again."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with _started(tmp_path_factory, AUTH_MODE="token", PORT=str(port)) as site:
+    with _opened(tmp_path_factory, AUTH_MODE="token", PORT=str(port)) as site:
         yield site
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from tests.waiting import wait_until
 from trio_chat.errors import Misconfigured
 from trio_chat.stores.base import Session, Unconfirmed
 from trio_chat.stores.child import serving
@@ -48,10 +48,7 @@ def follow(replica: EmbeddedValkey, primary: EmbeddedValkey) -> None:
     """Let one be the replica of the other, and return when it is."""
     console = Console(replica)
     console("REPLICAOF", "127.0.0.1", primary.port or 0)
-    deadline = time.monotonic() + 10
-    while b"master_link_status:up" not in console("INFO", "replication"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: b"master_link_status:up" in console("INFO", "replication"))
 
 
 @asynccontextmanager

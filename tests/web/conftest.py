@@ -23,7 +23,7 @@ import trio_asyncio  # noqa: F401 - makes policies a thread's own
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from websockets.sync.client import ClientConnection, connect
 
-from tests.chat_client import PATIENCE, Served
+from tests.chat_client import PATIENCE, Served, started
 
 _numbers = count()
 
@@ -187,22 +187,17 @@ class Somebody:
 
 
 @contextmanager
-def started(factory: pytest.TempPathFactory, **settings: str) -> Iterator[Site]:
+def opened(factory: pytest.TempPathFactory, **settings: str) -> Iterator[Site]:
     """Run a server with private stores."""
-    served = Served(factory.mktemp("d"), **settings)
-    try:
-        served.start()
+    with started(factory.mktemp("d"), **settings) as served:
         yield Site(served)
-    finally:
-        if served.running:
-            served.kill()
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[Site]:
     """A server that lets anybody in. Its windows are small, and it archives at once. Not to be killed; `mortal` is."""
     settings = {"MAX_MESSAGES_PER_SESSION": "60", "SYNC_AFTER_EVENTS": "20"}
-    with started(tmp_path_factory, AUTH_MODE="insecure", **settings) as site:
+    with opened(tmp_path_factory, AUTH_MODE="insecure", **settings) as site:
         yield site
 
 
@@ -211,14 +206,14 @@ def mortal(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[
     """A server that is on the same port when it is started again. Making its stores takes a second."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with started(tmp_path_factory, AUTH_MODE="insecure", PORT=str(port)) as site:
+    with opened(tmp_path_factory, AUTH_MODE="insecure", PORT=str(port)) as site:
         yield site
 
 
 @pytest.fixture
 def with_tokens(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[Site]:
     """A server with everything at its defaults but the port. Making its stores takes a second."""
-    with started(tmp_path_factory) as site:
+    with opened(tmp_path_factory) as site:
         yield site
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import Site, Visitors, started
+from .conftest import Site, Visitors, opened
 from .test_access import LOOKS, expect_accessible
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ NAMES = ("<img src=x onerror=owned=1>", '"><script>owned=1</script>', "\u202eada
 @pytest.fixture(scope="module")
 def operated(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[Site]:
     """A server that has an operator. Its stores take a second to be made."""
-    with started(tmp_path_factory, **SETTINGS) as site:
+    with opened(tmp_path_factory, **SETTINGS) as site:
         yield site
 
 
@@ -284,7 +284,7 @@ def test_it_goes_on_after_the_server_was_killed(
     """It says so meanwhile, and counts from nothing afterwards. Two starts take as many seconds."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with started(tmp_path_factory, **SETTINGS, PORT=str(port)) as site:
+    with opened(tmp_path_factory, **SETTINGS, PORT=str(port)) as site:
         page = visit(f"{site.address}admin#token={token(site, '--role', 'admin')}")
         expect(page.locator("#state")).to_have_text("Live")
         site.served.kill()

@@ -309,9 +309,9 @@ def test_a_session_that_ends_is_archived(
     visit: Visitors, tmp_path_factory: pytest.TempPathFactory, chromium: str, room: str
 ) -> None:
     """What was said stays in sight, says that it is archived, and can be changed no more. The end comes after a second."""
-    from .conftest import started
+    from .conftest import opened
 
-    with started(tmp_path_factory, AUTH_MODE="insecure", SESSION_EXPIRY_SECONDS="1") as site:
+    with opened(tmp_path_factory, AUTH_MODE="insecure", SESSION_EXPIRY_SECONDS="1") as site:
         ada = visit(site.address, "ada", room)
         write(ada, "hello")
         expect(message(ada, "hello").locator(".state")).to_have_text("Archived")
@@ -387,9 +387,9 @@ def test_too_many_connections_can_be_mended(
     visit: Visitors, tmp_path_factory: pytest.TempPathFactory, chromium: str, room: str
 ) -> None:
     """It is said, and one tries again when one has closed another tab. The server of its own takes a second."""
-    from .conftest import started
+    from .conftest import opened
 
-    with started(tmp_path_factory, AUTH_MODE="insecure", MAX_CONNECTIONS_PER_USER="1") as site:
+    with opened(tmp_path_factory, AUTH_MODE="insecure", MAX_CONNECTIONS_PER_USER="1") as site:
         first = visit(site.address, "ada", room)
         second = visit(site.address, "ada")
         expect(second.locator("#connection")).to_contain_text("as often as the server allows")

@@ -15,7 +15,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, assert_never
 
 import trio
 from typing_extensions import override
@@ -327,7 +327,9 @@ class Connection(ABC, Generic[L]):
         done = partial(self._done, request.ref, room)
         match request:
             case EditMessage(id=name):
-                content, metadata = self._content(request.content), self._metadata(request.metadata)
+                limit = self._settings.max_message_bytes
+                content = check_content(request.content, limit)
+                metadata = None if request.metadata is None else check_metadata(request.metadata, limit)
                 self._lobby.mail(room, Edit(user, moderator, name, content, metadata, done))
             case DeleteMessage(id=name):
                 self._lobby.mail(room, Delete(user, moderator, name, done))
@@ -352,21 +354,16 @@ class Connection(ABC, Generic[L]):
         role = check_role(request.role)
         if not identity.may_post_as(role):
             raise BadRequest(f"role: this token may not post as {role}", ReplyCode.FORBIDDEN)
+        limit = self._settings.max_message_bytes
         post = Post(
             user=identity.user,
             role=role,
-            content=check_content(request.content, self._settings.max_message_bytes),
-            metadata={} if request.metadata is None else self._metadata(request.metadata) or {},
+            content=check_content(request.content, limit),
+            metadata={} if request.metadata is None else check_metadata(request.metadata, limit),
             key=request.id,
             answer=partial(self._done, request.ref, request.room),
         )
         self._lobby.mail(request.room, post)
-
-    def _content(self, content: str) -> str:
-        return check_content(content, self._settings.max_message_bytes)
-
-    def _metadata(self, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if metadata is None else check_metadata(metadata, self._settings.max_message_bytes)
 
     def _done(self, ref: Ref, room: str, answer: Answer) -> None:
         if isinstance(answer, Accepted):
