@@ -16,6 +16,7 @@ few connections are coarse. Each connection is a descriptor here and one in the 
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +93,6 @@ async def rooms(counts: Sequence[int], messages: int, redis_url: str) -> list[di
 
 def in_a_child(counts: Sequence[int], messages: int) -> list[dict[str, Any]]:
     """Measure rooms in a process of their own: memory that others have used and freed would hide them."""
-    import multiprocessing  # noqa: PLC0415 - only here
-
     with apart() as environment:
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:

@@ -15,14 +15,12 @@ The server runs on one CPU, everybody else on another. For each row:
 With more than 4,000 members in all, a member is in several rooms at once: a connection is a descriptor, and there
 is a limit to these.
 
-    python scale.py --json scale.json                 measure
-    python scale.py --plot scale.json scale.svg       draw; needs matplotlib: pip install '.[benchmarks]'
+    python scale.py --json scale.json
+    python plot_scale.py scale.json scale.svg         draw what was measured
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from crowd import Crowd
@@ -72,95 +70,13 @@ def measure(rooms: int, members: int, rate: float, wire: str) -> dict[str, Any]:
     }
 
 
-def plot(rows: list[dict[str, Any]], file: Path) -> None:
-    """Draw CPU per delivery against rooms and against members."""
-    import matplotlib as mpl  # noqa: PLC0415 - who only measures need not have it
-
-    mpl.use("svg")
-    # Texts stay texts, and what is drawn twice from the same figures is the same file.
-    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "trio-chat", "font.size": 11}
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib.ticker import ScalarFormatter  # noqa: PLC0415
-
-    by_rooms = [row for row in rows if row["members"] == MEMBERS_OF_A_ROOM]
-    by_members = [row for row in rows if row["rooms"] == 1 and row["members"] > MEMBERS_OF_A_ROOM]
-    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.4), sharey=True)
-    sides = (
-        (
-            axes[0],
-            by_rooms,
-            "rooms",
-            f"more rooms\n({MEMBERS_OF_A_ROOM} members each, {RATE:,.0f} messages/s over all)",
-        ),
-        (axes[1], by_members, "members", f"a larger room\n({DELIVERIES:,.0f} deliveries/s)"),
-    )
-    for side, some, name, title in sides:
-        across, up = [row[name] for row in some], [row["us/delivery"] for row in some]
-        side.plot(across, up, marker="o", color=_LINE, linewidth=2)
-        for x, y in zip(across, up, strict=True):
-            side.annotate(
-                f"{y:.0f}" if y >= _WHOLE_FROM else f"{y:.1f}",
-                (x, y),
-                (0, 9),
-                textcoords="offset points",
-                ha="center",
-            )
-        side.set(
-            xscale="log",
-            yscale="log",
-            xlabel=name,
-            title=title,
-            xticks=across,
-            xticklabels=[f"{x:,}" for x in across],
-        )
-        side.minorticks_off()
-        side.margins(x=0.12, y=0.25)
-        side.grid(visible=True, alpha=0.3)
-        side.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("microseconds of one core for a delivery")
-    axes[0].set_yticks([2, 5, 10, 20, 50, 100])
-    axes[0].yaxis.set_major_formatter(ScalarFormatter())
-    figure.tight_layout()
-    figure.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})
-    file.write_text(_for_everybody(file.read_text(), rows))
-
-
-_LINE = "#0969da"
-_WHOLE_FROM = 20
-_STYLE = """<style>
-   svg { color: #1f2328; background: #ffffff } text { font-family: system-ui, "DejaVu Sans", sans-serif }
-   @media (prefers-color-scheme: dark) { svg { color: #e6edf3; background: #0d1117 } }
-  </style>"""
-
-
-def _for_everybody(svg: str, rows: list[dict[str, Any]]) -> str:
-    """Give the picture a title and a description, and colours that read in the dark."""
-    told = "; ".join(
-        f"{row['rooms']:,} rooms of {row['members']:,}: {row['us/delivery']:.1f}" for row in rows
-    )
-    words = (
-        "<title>What a delivery costs as rooms grow in number and in size</title>\n"
-        f"  <desc>Microseconds of one core for a delivery. {told}.</desc>\n  {_STYLE}\n"
-    )
-    start = svg.index(">", svg.index("<svg")) + 1
-    body = svg[start:].replace("#000000", "currentColor").replace("#b0b0b0", "currentColor")
-    return f"{svg[:start]}\n  {words}{body}"
-
-
 def main() -> None:
-    """Measure, or draw what was measured."""
+    """Measure all rows."""
     arguments = parser(__doc__)
     arguments.add_argument("--wire", choices=("native", "socketio"), default="native", help="[native]")
     arguments.add_argument("--rooms", type=int, nargs="*", default=list(ROOMS), metavar="N")
     arguments.add_argument("--members", type=int, nargs="*", default=list(MEMBERS), metavar="N")
-    arguments.add_argument(
-        "--plot", nargs="+", type=Path, metavar="FILE", help="draw: results as JSON, the picture last"
-    )
     chosen = arguments.parse_args()
-    if chosen.plot:
-        *results, picture = chosen.plot
-        plot([row for file in results for row in json.loads(file.read_text())], picture)
-        return
     rows = [measure(count, MEMBERS_OF_A_ROOM, RATE, chosen.wire) for count in chosen.rooms]
     rows += [measure(1, count, max(1.0, DELIVERIES / count), chosen.wire) for count in chosen.members]
     report(rows, chosen.json)
