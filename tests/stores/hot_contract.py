@@ -297,6 +297,25 @@ class HotStoreContract:
         assert stored is not None
         assert (stored.top, stored.events, stored.unreadable, stored.trusted) == (2, (), 0, True)
 
+    @pytest.mark.parametrize("synced", [0, 3], ids=["dirty", "clean"])
+    @pytest.mark.parametrize("events", [(), (4,)], ids=["no entry", "one entry"])
+    async def test_top_may_rise_above_the_last_entry(
+        self, hot: HotStore, synced: int, events: tuple[int, ...]
+    ) -> None:
+        """Nor is a top above what came with it, while a session goes on."""
+        await written(hot, posts(1, 3))
+        await hot.mark_synced([(SESSION, synced)])
+        await written(hot, write(*map(post, events), expect=3, top=6))
+
+        stored = await hot.load(ROOM)
+
+        assert stored is not None
+        assert (stored.top, [event.seq for event in stored.events], stored.trusted) == (
+            6,
+            [1, 2, 3, *events],
+            True,
+        )
+
     async def test_append_without_events(self, hot: HotStore) -> None:
         """Receipts and the window's edges can change alone."""
         await written(

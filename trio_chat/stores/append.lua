@@ -18,7 +18,7 @@ local receipts_at = carried_at + 2 * carried
 -- 1. The short way: nearly every append goes on with a dirty session, by events alone. They come before anything
 --    else that changes; if the log does not take them, the long way finds out why.
 local function go_on()
-  if events == 0 or #ARGV >= superseded_at or redis.call('GET', NOW) ~= EPOCH then
+  if events == 0 or #ARGV >= superseded_at or ARGV[superseded_at - 2] ~= ARGV[5] or redis.call('GET', NOW) ~= EPOCH then
     return false
   end
   local was = redis.call('HMGET', META, 'top', 'synced', 'first')
@@ -161,7 +161,7 @@ else
     end
   end
 end
-if opening and logged_upto() < top then
+if (events == 0 or tonumber(ARGV[superseded_at - 2]) < top) and logged_upto() < top then
   -- A session has a log that has come to its top, were it an empty one: otherwise somebody took it, see load.
   redis.pcall('XADD', LOG, digits(top) .. '-0', 'e', '')
   redis.pcall('XDEL', LOG, digits(top) .. '-0')
