@@ -114,8 +114,13 @@ class Member(Protocol):
         """What takes parcels, the same as long as the member is in the room."""
         ...
 
-    def put_out(self, room: str) -> None:
-        """Know that the room has put this member out. Must neither wait nor raise."""
+    def put_out(self, room: str, *, told: bool) -> None:
+        """Know that the room has put this member out. Must neither wait nor raise.
+
+        Args:
+            room: the room.
+            told: whether it has heard why (`Closed`). If not, it has missed something of what the room said.
+        """
         ...
 
 

@@ -386,7 +386,7 @@ class Room:
         changes = history.since(seq)
         if changes is None:
             self.audience.tell([Closed("the room was restored from an older state; join again")])
-            self.audience.clear()
+            self.audience.clear(told=True)
         elif changes.events:
             self.audience.tell([Changed(history.epoch, event) for event in changes.events])
         # Not before: if telling fails, the next attempt has to.
@@ -430,12 +430,14 @@ class Room:
             return
         self._retire()
         self.abandon(Unavailable(reason, ReplyCode.ROOM_CLOSED))
+        told = False
         try:
             self.audience.tell([Closed(reason)])
+            told = True
         except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
             what = describe(failure)
             logger.error("room %s: the members could not be told that it is closed: %s", self.name, what)  # noqa: TRY400 - it may quote somebody
-        self.audience.clear()
+        self.audience.clear(told=told)
         self._bell.unpark_all()
 
     def abandon(self, error: TrioChatError) -> None:

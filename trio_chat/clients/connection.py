@@ -126,10 +126,14 @@ class Connection(ABC, Generic[L]):
     def hear(self) -> Hear:
         """What sends what a room says."""
 
-    def put_out(self, room: str) -> None:
-        """Forget a room that has put this connection out."""
+    def put_out(self, room: str, *, told: bool) -> None:
+        """Forget a room that has put this connection out. A client that knows nothing of it has to come back."""
         self._rooms.pop(room, None)
         self._rooms_changed()
+        if not told:
+            self._link.close(
+                CloseCode.INTERNAL_ERROR, "not all that a room said could be sent: come back and resume"
+            )
 
     def _rooms_changed(self) -> None:
         """Know that the client has joined or left a room. Most wires need not."""

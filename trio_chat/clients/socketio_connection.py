@@ -112,8 +112,8 @@ class SocketIOConnection(Connection["EngineLink"]):
         return join_places([place for other, place in self._places.items() if other != room])
 
     @override
-    def put_out(self, room: str) -> None:
-        super().put_out(room)
+    def put_out(self, room: str, *, told: bool) -> None:
+        super().put_out(room, told=told)
         self._places.pop(room, None)
 
     @override
