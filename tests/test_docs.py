@@ -90,6 +90,7 @@ class RecordingLink:
         self.said: list[dict[str, Any]] = []
         self.code: int | None = None
         self.behind = False
+        self.outlet = None
         self._nursery = nursery
 
     def limit_messages(self, size: int) -> None:

@@ -195,8 +195,23 @@ Answering: TypeAlias = Callable[[Answer], None]
 # --- what a room is asked
 
 
+class Outlet(Protocol):
+    """A way to a client that can send several things in one piece. Neither call waits or raises."""
+
+    def hold(self) -> None:
+        """Keep what is said from now on."""
+        ...
+
+    def let_go(self) -> None:
+        """Send what was kept. Does nothing if it is not held."""
+        ...
+
+
 class Post(msgspec.Struct, frozen=True, gc=False):
-    """Post a message. `key` is the client's own id for it, or None."""
+    """Post a message. `key` is the client's own id for it, or None.
+
+    `outlet` is held while the message and the answer are let out: it is the way to who gets both. None if nobody does.
+    """
 
     user: str
     role: Role
@@ -204,6 +219,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     metadata: dict[str, Any]
     key: str | None
     answer: Answering
+    outlet: Outlet | None = None
 
 
 class Edit(msgspec.Struct, frozen=True, gc=False):

@@ -353,11 +353,16 @@ class Room:
         self._let_out(turn)
 
     def _let_out(self, turn: Turn) -> None:
-        turn.tell_changes()
-        # Before anything else may fail: what was told must not be told again.
-        self._told = (self.ledger.history.epoch, self.ledger.history.top)
-        members = len(self.audience) if turn.events else 0
-        turn.release()
+        held = turn.hold()
+        try:
+            turn.tell_changes()
+            # Before anything else may fail: what was told must not be told again.
+            self._told = (self.ledger.history.epoch, self.ledger.history.top)
+            members = len(self.audience) if turn.events else 0
+            turn.release()
+        finally:
+            for outlet in held:
+                outlet.let_go()
         self._turn = None
         self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))
         hurry = self.audience.restless or self.ledger.degraded or not self.ledger.history.top

@@ -43,6 +43,8 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
+        self.pieces = 0
+        self._held = False
         self.conversation: NativeConnection | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()
@@ -52,12 +54,27 @@ class FakeLink:
         """How many tasks the connection has."""
         return len(self._tasks)
 
+    @property
+    def outlet(self) -> FakeLink:
+        """What is held and let go."""
+        return self
+
+    def hold(self) -> None:
+        """Count what is offered from now on as one piece."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """Count that piece."""
+        self._held = False
+        self.pieces += 1
+
     def limit_messages(self, size: int) -> None:
         """Note how much is taken."""
         self.limit = size
 
     def offer(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
+        self.pieces += not self._held
         if self.closed is None:
             for text in _texts(frames):
                 self.heard.append(json.loads(text))
@@ -500,6 +517,19 @@ async def test_a_sender_hears_the_message_before_its_ack(house: House) -> None:
     new = await client.expect("message:new")
     ack = await client.expect("ack")
     assert (new["message"]["id"], new["epoch"], new["seq"]) == (ack["id"], ack["epoch"], ack["seq"])
+
+
+async def test_a_message_and_its_ack_go_out_in_one_piece(house: House) -> None:
+    """They are ready in the same moment, and a send costs more than all else that is done for a message."""
+    client = await house.greet()
+    await client.join()
+    before = client.link.pieces
+
+    client.say("message:send", room="r", content="c")
+
+    await client.expect("message:new")
+    await client.expect("ack")
+    assert client.link.pieces == before + 1
 
 
 async def test_the_same_id_gives_the_same_ack(house: House) -> None:

@@ -208,11 +208,9 @@ def _is_room(value: Any) -> bool:
 
 
 def _is_id(value: Any) -> bool:
-    return (
-        _is_text(value)
-        and 0 < len(value) <= 128
-        and all(letter >= " " and letter != "\x7f" for letter in value)
-    )
+    # What controls a terminal, and what ends a line to some who read logs.
+    forbidden = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029}
+    return _is_text(value) and 0 < len(value) <= 128 and forbidden.isdisjoint(map(ord, value))
 
 
 def _is_ref(value: Any) -> bool:
@@ -348,6 +346,8 @@ def envelopes(draw: Any) -> bytes:
 
 
 @given(envelopes())
+@example('{"type":"message:delete","room":"r","id":"\x80"}'.encode())
+@example('{"type":"message:delete","room":"r","id":"\u2028"}'.encode())
 @example(b'{"type":"heartbeat","ref":"\\u0022"}')
 @example(b'{"type":"heartbeat","\\u0022":1,"\\"":1}')
 def test_exactly_the_protocol_is_accepted(text: bytes) -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
-    from trio_chat.mail import Hear, Wire
+    from trio_chat.mail import Hear, Outlet, Wire
     from trio_chat.message import Position
     from trio_chat.paging import Page
 
@@ -68,6 +68,11 @@ class AnyLink(Protocol):
     @property
     def behind(self) -> bool:
         """Whether the client has yet to take much of the histories it has asked for."""
+        ...
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """What sends several things in one piece; None if there is nothing to gain."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:
@@ -366,6 +371,7 @@ class Connection(ABC, Generic[L]):
             metadata={} if request.metadata is None else check_metadata(request.metadata, limit),
             key=request.id,
             answer=partial(self._done, request.ref, request.room),
+            outlet=self._link.outlet,
         )
         self._lobby.mail(request.room, post)
 

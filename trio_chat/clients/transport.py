@@ -346,12 +346,13 @@ class Link:
         offer: sends ready-made frames (see `frames.text_frame`), now or as soon as the client takes them; the outbox's
             own. If too much waits, droppable frames are thrown away, and if that is not enough the connection ends with
             `CloseCode.TOO_SLOW`; exempt ones, a history the client has asked for, do not count.
+        outlet: sends several things in one piece: the outbox, to be held and let go.
         code: what the connection was closed with by us; None if it was not, or not by us.
     """
 
     __slots__ = (
         "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pinged", "_progress",
-        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "offer", "request", "scanner",
+        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "offer", "outlet", "request", "scanner",
     )  # fmt: skip
 
     def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
@@ -363,6 +364,7 @@ class Link:
         self._limits = limits
         self._outbox = Outbox(channel, self, limits.outbox_bytes)
         self.offer: Offer = self._outbox.offer
+        self.outlet = self._outbox
         self._conversation: Conversation | None = None
         self._pumps = pumps
         self._talk = trio.CancelScope()
