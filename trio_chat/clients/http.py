@@ -38,7 +38,7 @@ from trio_chat.failures import describe
 
 if TYPE_CHECKING:
     from trio_chat.clients.handshake import Head
-    from trio_chat.clients.transport import ServerLimits
+    from trio_chat.clients.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
 

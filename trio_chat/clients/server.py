@@ -20,6 +20,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.clients.channel import Channel, PlainChannel, Secure, SecureChannel
 from trio_chat.clients.handshake import (
     Head,
     HeadReader,
@@ -29,16 +30,9 @@ from trio_chat.clients.handshake import (
     split_target,
     wants_websocket,
 )
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.clients.poller import Poller
-from trio_chat.clients.transport import (
-    Channel,
-    Conversation,
-    Link,
-    PlainChannel,
-    Secure,
-    SecureChannel,
-    ServerLimits,
-)
+from trio_chat.clients.transport import Conversation, Link
 from trio_chat.errors import CloseCode
 from trio_chat.failures import describe
 
