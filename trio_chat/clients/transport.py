@@ -27,11 +27,13 @@ from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, pin
 from trio_chat.clients.handshake import accept
 from trio_chat.clients.outbox import Outbox, OutboxStatistics
 from trio_chat.clients.slow_lane import SlowLane
+from trio_chat.clients.tasks import Tasks
+from trio_chat.clients.vigil import Silence, Vigil
 from trio_chat.errors import CloseCode
 from trio_chat.failures import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from trio_chat.clients.channel import Channel
     from trio_chat.clients.handshake import Head, Request
@@ -73,20 +75,6 @@ class LinkStatistics(msgspec.Struct, frozen=True):
     outbox: OutboxStatistics
 
 
-class _Stopwatch(msgspec.Struct):
-    """How long a number has stood still."""
-
-    mark: int = -1
-    since: float = 0.0
-
-    def still(self, mark: int, now: float) -> float:
-        """Return for how long the number has been what it is now, as far as it was looked at."""
-        if mark != self.mark:
-            self.mark = mark
-            self.since = now
-        return now - self.since
-
-
 class Link:
     """One client's connection, as its conversation sees it. Lives until the socket is closed.
 
@@ -103,8 +91,8 @@ class Link:
     """
 
     __slots__ = (
-        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pinged", "_progress",
-        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "offer", "request", "scanner",
+        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pumps", "_reads",
+        "_talk", "_tasks", "_vigil", "channel", "code", "offer", "request", "scanner",
     )  # fmt: skip
 
     def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
@@ -119,8 +107,8 @@ class Link:
         self._conversation: Conversation | None = None
         self._pumps = pumps
         self._talk = trio.CancelScope()
-        self._tasks: set[trio.CancelScope] | None = None
-        """The scopes of the conversation's tasks. Most connections have none most of the time."""
+        self._tasks: Tasks | None = None
+        """The conversation's. Most connections never have any."""
         self._ended: trio.Event | None = None
         self._over = False
         """Whether the conversation hears nothing any more."""
@@ -130,10 +118,7 @@ class Link:
         """What was read for trio-websocket."""
         self._messages = 0
         self._reads = 0
-        self._pinged = False
-        self._quiet = _Stopwatch()
-        self._unfinished = _Stopwatch()
-        self._progress = _Stopwatch()
+        self._vigil = Vigil(limits)
 
     @override
     def __repr__(self) -> str:
@@ -178,10 +163,9 @@ class Link:
         An `Exception` it raises ends this connection only, with `CloseCode.INTERNAL_ERROR`.
         """
         if not self._over:
-            scope = trio.CancelScope()
-            self._tasks = self._tasks or set()
-            self._tasks.add(scope)
-            self._pumps.start_soon(self._contain, scope, fn, args)
+            if self._tasks is None:
+                self._tasks = Tasks(self, self._pumps.start_soon)
+            self._tasks.start(fn, args)
 
     # What the server does with it.
 
@@ -193,7 +177,7 @@ class Link:
         try:
             await self._converse(factory, head)
         except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
-            self._fail(failure)
+            self.task_failed(failure)
         finally:
             self._end()
             # They are cancelled; who does not end by then does not keep the conversation from hearing of the end.
@@ -209,10 +193,22 @@ class Link:
     def check(self, now: float) -> None:
         """Look after time limits. Called every tick with a clock that does not count when the program stood still."""
         self.scanner.rest()
-        if not self._over:
-            self._check_silence(now)
-            self._check_frame(now)
-            self._check_progress(now)
+        if self._over:
+            return
+        match self._vigil.judge_silence(self._reads, now):
+            case Silence.PING:
+                self._outbox.offer(_PING)
+            case Silence.CUT:
+                self.cut()
+            case Silence.BEAR:
+                pass
+        if self._vigil.frame_is_late(self.scanner.frames if self.scanner.unfinished else -1, now):
+            reason = f"a frame was unfinished for {self._limits.frame_timeout:g} s"
+            # Its Close frame could not be told from the rest of that frame: read no more.
+            self.scanner.violation = Violation(CloseCode.PROTOCOL_ERROR, reason)
+            self.close(CloseCode.PROTOCOL_ERROR, reason)
+        if self._vigil.is_stalled(self._outbox.sent if self._outbox.waiting else -1, now):
+            self.outbox_full()
 
     def scan(self, data: bytes) -> bytes:
         """Take bytes from the client, hand over texts, return what is for trio-websocket."""
@@ -229,7 +225,7 @@ class Link:
         else:
             self._outbox.offer(frame)
 
-    # What the outbox calls.
+    # What the outbox and the tasks call.
 
     def spawn(self, pump: Callable[[], Awaitable[None]]) -> None:
         """Start the outbox's pump."""
@@ -244,13 +240,23 @@ class Link:
         """End a connection that nothing can be sent on."""
         self._end()
 
+    def task_failed(self, failure: BaseException) -> None:
+        """Close with an error of ours."""
+        logger.error("%s failed and is closed: %s", self, describe(failure))
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def tasks_ended(self) -> None:
+        """Know that the conversation's tasks, which were cancelled, are gone."""
+        if self._ended is not None:
+            self._ended.set()
+
     def _hear(self, text: bytes) -> None:
         if not self._over and self._conversation is not None:
             self._messages += 1
             try:
                 self._conversation.on_text(text)
             except Exception as failure:  # noqa: BLE001  # on its way through trio-websocket it might get lost
-                self._fail(failure)
+                self.task_failed(failure)
 
     def _dismiss(self) -> None:
         conversation, self._conversation = self._conversation, None
@@ -258,7 +264,7 @@ class Link:
             try:
                 conversation.on_closed()
             except Exception as failure:  # noqa: BLE001  # the goodbye is still to be said
-                self._fail(failure)
+                self.task_failed(failure)
 
     def _end(self) -> None:
         """End the talk, once."""
@@ -266,23 +272,8 @@ class Link:
             self._over = True
             self._deadline = trio.current_time() + self._limits.close_timeout
             self._talk.cancel()
-            for scope in self._tasks or ():
-                scope.cancel()
-
-    async def _contain(
-        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: Sequence[object]
-    ) -> None:
-        """Run a task of the conversation. Its failure ends here."""
-        try:
-            with scope:
-                await fn(*args)
-        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
-            self._fail(failure)
-        finally:
-            tasks = self._tasks or set()
-            tasks.discard(scope)
-            if not tasks and self._ended is not None:
-                self._ended.set()
+            if self._tasks is not None:
+                self._tasks.end()
 
     async def _wait_tasks(self) -> None:
         """Wait until the conversation's tasks, which are cancelled, are gone."""
@@ -335,10 +326,6 @@ class Link:
             self._conclude(websocket.closed)
             nursery.cancel_scope.cancel()
 
-    def _fail(self, failure: BaseException) -> None:
-        logger.error("%s failed and is closed: %s", self, describe(failure))
-        self.close(CloseCode.INTERNAL_ERROR, "internal error")
-
     def _conclude(self, reason: trio_websocket.CloseReason | None) -> None:
         """Answer a client that broke the protocol: trio-websocket tells the reason, but not the client."""
         violation = self.scanner.violation
@@ -371,30 +358,3 @@ class Link:
                 break
             unheard -= len(data)
             self.scanner.feed(data)
-
-    def _check_silence(self, now: float) -> None:
-        interval = self._limits.ping_interval
-        quiet = self._quiet.still(self._reads, now)
-        if not interval or quiet < interval:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
-            self._outbox.offer(_PING)
-        elif quiet >= interval + self._limits.ping_timeout:
-            self.cut()
-
-    def _check_frame(self, now: float) -> None:
-        limit = self._limits.frame_timeout
-        mark = self.scanner.frames if self.scanner.unfinished else -1
-        if self._unfinished.still(mark, now) >= (limit or math.inf) and mark >= 0:
-            # Its Close frame could not be told from the rest of that frame: read no more.
-            self.scanner.violation = Violation(
-                CloseCode.PROTOCOL_ERROR, f"a frame was unfinished for {limit:g} s"
-            )
-            self.close(CloseCode.PROTOCOL_ERROR, self.scanner.violation.reason)
-
-    def _check_progress(self, now: float) -> None:
-        limit = self._limits.outbox_stall
-        mark = self._outbox.sent if self._outbox.waiting else -1
-        if self._progress.still(mark, now) >= (limit or math.inf) and mark >= 0:
-            self.outbox_full()
