@@ -18,8 +18,8 @@ from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby
 from trio_chat.mail import Join, Leave
 from trio_chat.room import Room
-from trio_chat.stores import memory
 from trio_chat.stores.memory import MemoryHotStore
+from trio_chat.stores.memory.session import KeptSession
 from trio_chat.syncer import Syncer
 from trio_chat.testing.simulation import plan_of, run_plan
 from trio_chat.testing.simulation.many import failures
@@ -295,7 +295,7 @@ def trim_before_sync(patch: Patch) -> None:
         for seq in [seq for seq in self.log if seq < self.first]:
             del self.log[seq]
 
-    patch.setattr(memory._Kept, "trim", trim)
+    patch.setattr(KeptSession, "trim", trim)
 
 
 @plant
