@@ -22,6 +22,7 @@ from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby
 from trio_chat.mail import Closed, Join, Leave, Look, Type
 from trio_chat.message import Deleted
+from trio_chat.refusals import Refusals
 from trio_chat.room import Room
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 from trio_chat.stores.memory.session import KeptSession
@@ -215,7 +216,7 @@ def dirty_session_deleted(self: MemoryHotStore, kept: Any) -> None:
     self._remove(kept.session)
 
 
-_write = Syncer._write
+_write = Refusals.write
 _mark_synced = MemoryHotStore.mark_synced
 
 
@@ -224,8 +225,8 @@ def session_gone_with_its_read_marks(self: KeptSession) -> bool:
     return self.top <= self.synced
 
 
-@plant("test_durability", "test_s1_e3_over_outages", Syncer, "_write")
-async def marked_though_not_archived(self: Syncer, batches: Any) -> int:
+@plant("test_durability", "test_s1_e3_over_outages", Refusals, "write")
+async def marked_though_not_archived(self: Refusals, batches: Any) -> int:
     try:
         return await _write(self, batches)
     except TrioChatError:

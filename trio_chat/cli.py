@@ -20,10 +20,11 @@ from trio_chat.app import App, load_tls, open_app, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
 from trio_chat.failures import describe
+from trio_chat.live_rooms import NoRooms
 from trio_chat.logs import configure_logging
 from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.places import open_archive, open_hot, open_stores
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 from trio_chat.tail import follow
 from trio_chat.watchdog import watch
 from trio_chat.web.link import dashboard_link, page_link
