@@ -214,7 +214,6 @@ class Syncer:
             done += 1
             batch, top = await self._unarchived.read(session, self._ended.get(session))
             if batch is None:
-                self._ended.pop(session, None)
                 continue
             rows += len(batch.events) + len(batch.receipts)
             batches.append(batch)
