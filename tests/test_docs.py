@@ -28,8 +28,8 @@ from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
 from trio_chat.cli import main
 from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.handshake import Request
-from trio_chat.clients.native import decode
 from trio_chat.clients.native_connection import NativeConnection
+from trio_chat.clients.native_requests import decode
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.vocabulary import REQUESTS

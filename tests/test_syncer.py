@@ -14,11 +14,12 @@ from trio.testing import wait_all_tasks_blocked
 from typing_extensions import override
 
 from trio_chat.errors import Unavailable
+from trio_chat.live_rooms import NoRooms
 from trio_chat.message import Message, Posted, Receipt, new_epoch
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Append, Batch, Refused, Session
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence
@@ -549,6 +550,26 @@ async def test_end_that_is_noted_during_a_round(autojump_clock: MockClock) -> No
 
     scene.archive.interfere = slow
     async with scene.running():
+        await trio.sleep(0.5)
+        assert await scene.syncer.flush(session, ended=LATER)
+
+        assert scene.archive.sessions[session].ended == LATER
+
+
+async def test_end_that_is_noted_while_a_clean_session_is_read(autojump_clock: MockClock) -> None:
+    """An end noted while a round finds nothing to archive of that session is told by the next one."""
+    scene = Scene()
+    session = await scene.session()
+    await scene.syncer.sync_all()
+
+    async def slow(call: str, moment: Moment) -> None:
+        if (call, moment) == ("unsynced", "after"):
+            await trio.sleep(1)
+
+    async with scene.running():
+        await trio.sleep(1)
+        scene.hot.interfere = slow
+        scene.syncer.kick(session)
         await trio.sleep(0.5)
         assert await scene.syncer.flush(session, ended=LATER)
 

@@ -23,8 +23,8 @@ import trustme
 
 from trio_chat.clients.auth import make_token, with_secret
 from trio_chat.settings import Settings
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 from .chat_client import Chat, Served, Turned, connect, run, started
 

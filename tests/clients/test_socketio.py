@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from socketio.packet import Packet as TheirPacket
 
-from trio_chat.clients import socketio as wire
+from trio_chat.clients import socketio_replies as wire
 from trio_chat.clients.frames import text_frame
 from trio_chat.clients.offsets import LEFT, MAX_OFFSET, NOWHERE, TOO_MANY, join_places, place_of, read_offset
 from trio_chat.clients.socketio import PLAIN, SOCKET_IO, SocketIOVoice, SocketIOWire

@@ -24,7 +24,6 @@ import trio
 from typing_extensions import override
 
 from trio_chat.clients.engine.polling import Polling
-from trio_chat.clients.engine.tasks import Tasks
 from trio_chat.clients.engine.terms import (
     MESSAGE,
     EngineConversation,
@@ -35,6 +34,7 @@ from trio_chat.clients.engine.terms import (
 )
 from trio_chat.clients.engineio import Kind, Packet, decode, decode_payload, encode, open_packet
 from trio_chat.clients.frames import text_frame
+from trio_chat.clients.tasks import Tasks
 from trio_chat.errors import BadRequest, CloseCode
 from trio_chat.failures import describe
 
