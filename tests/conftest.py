@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-pytest.register_assert_rewrite("tests.stores.archive_contract")
+pytest.register_assert_rewrite(
+    "tests.clients.engine.house", "tests.clients.socketio_connection.house", "tests.stores.archive_contract"
+)
 
 # A test's data need not survive a power failure, as it must a crash.
 HASTE = {"fsync": "off"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.waiting import wait_for
 from tests.wires import CLIENTS, Ended, Refused
 from trio_chat.clients import recovery
 from trio_chat.clients.auth import REFUSED, Authenticator, Identity, make_token
@@ -53,9 +54,7 @@ async def test_whoever_asks_for_nothing_is_gone_too(place: Place, wire: str) -> 
     mallory = await place.member(wire, "mallory", "room")
     mallory.forsake()
     place.app.revoke("mallory")
-    with trio.fail_after(3):
-        while place.app.lobby.statistics().members:  # noqa: ASYNC110 - members leave when their links have ended
-            await trio.sleep(0.005)
+    await wait_for(lambda: not place.app.lobby.statistics().members)
 
     assert place.app.registry.statistics().connections == 0
 
