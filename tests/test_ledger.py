@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from typing_extensions import override
 
+from tests.rooms import NOON, now
 from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.history import key_name
 from trio_chat.ledger import Ledger, Overtaken
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
     from trio_chat.history import Change
     from trio_chat.stores.memory import Moment
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def now() -> datetime:
-    """Tell the wall clock of these tests, which follows the virtual one."""
-    return NOON + timedelta(seconds=trio.current_time())
 
 
 class AStore(MemoryHotStore):

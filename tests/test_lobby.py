@@ -12,8 +12,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 from typing_extensions import override
 
+from tests.rooms import NOON, crash_at, heard, now, seqs
 from trio_chat.errors import BadRequest, ReplyCode, Unavailable
-from trio_chat.history import History
 from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.mail import Accepted, Answer, Changed, Closed, Expired, Hearing, Join, Look, Post
@@ -24,19 +24,13 @@ from trio_chat.stores.base import Append, Session
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from trio.testing import MockClock
 
     from trio_chat.stores.memory import Moment
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXPIRY, INTERVAL = 1200.0, 300.0
-
-
-def now() -> datetime:
-    """Tell the wall clock of these tests, which follows the virtual one."""
-    return NOON + timedelta(seconds=trio.current_time())
 
 
 class Stores:
@@ -73,19 +67,6 @@ class Stores:
 @pytest.fixture
 async def stores() -> Stores:
     return Stores()
-
-
-def heard(seat: Seat) -> list[Hearing]:
-    """Take everything a seat has heard and not read yet."""
-    found: list[Hearing] = []
-    while seat._hearings.statistics().current_buffer_used:
-        found.append(seat._hearings.receive_nowait())
-    return found
-
-
-def seqs(hearings: list[Hearing]) -> list[int]:
-    """Return the seqs of the changes among the hearings."""
-    return [hearing.event.seq for hearing in hearings if isinstance(hearing, Changed)]
 
 
 def mail_post(lobby: Lobby, content: str = "hi", room: str = "r") -> list[Answer]:
@@ -561,28 +542,11 @@ async def test_overtaken_while_degraded(stores: Stores, autojump_clock: MockCloc
 # --- crashes
 
 
-@pytest.fixture
-def crash_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Plant a bug: deciding a post of this content raises."""
-
-    def plant(content: str) -> None:
-        post = History.post
-
-        def crash(self: History, **fields: Any) -> Any:
-            if fields["content"] == content:
-                raise RuntimeError("a planted bug")
-            return post(self, **fields)
-
-        monkeypatch.setattr(History, "post", crash)
-
-    return plant
-
-
 async def test_crash_stays_in_its_room(
-    stores: Stores, autojump_clock: MockClock, crash_at: Callable[[str], None]
+    stores: Stores, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sender is told, the members stay, the room is back within a second, and other rooms do not notice."""
-    crash_at("bad")
+    crash_at(monkeypatch, "bad")
     async with (
         stores.lobby() as lobby,
         lobby.join("r", user="ann") as ann,
@@ -603,10 +567,10 @@ async def test_crash_stays_in_its_room(
 
 
 async def test_others_mail_of_the_crashed_turn(
-    stores: Stores, autojump_clock: MockClock, crash_at: Callable[[str], None]
+    stores: Stores, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What others said in the same turn is carried out, once."""
-    crash_at("bad")
+    crash_at(monkeypatch, "bad")
     async with stores.lobby() as lobby, lobby.join("r", user="bob") as bob:
         answers = [mail_post(lobby, content) for content in ("one", "bad", "two")]
         await trio.sleep(1)
@@ -616,10 +580,10 @@ async def test_others_mail_of_the_crashed_turn(
 
 
 async def test_slow_crashes_do_not_close_a_room(
-    stores: Stores, autojump_clock: MockClock, crash_at: Callable[[str], None]
+    stores: Stores, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash now and then is survived for ever."""
-    crash_at("bad")
+    crash_at(monkeypatch, "bad")
     async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
         for _ in range(20):
             with pytest.raises(Unavailable, match="failed on this request"):
@@ -630,10 +594,10 @@ async def test_slow_crashes_do_not_close_a_room(
 
 
 async def test_crash_loop_closes_that_room_alone(
-    stores: Stores, autojump_clock: MockClock, crash_at: Callable[[str], None]
+    stores: Stores, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After five crashes within a minute the members are put out; the next who comes gets the room as it was."""
-    crash_at("bad")
+    crash_at(monkeypatch, "bad")
     async with (
         stores.lobby() as lobby,
         lobby.join("r", user="ann") as ann,
@@ -714,11 +678,11 @@ async def test_wire_that_fails_at_everything(stores: Stores, autojump_clock: Moc
 async def test_crash_is_logged_without_content(
     stores: Stores,
     autojump_clock: MockClock,
-    crash_at: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """An operator sees where it crashed, and neither what was said nor what the exception says."""
-    crash_at("a secret text")
+    crash_at(monkeypatch, "a secret text")
     with caplog.at_level(logging.DEBUG):
         async with stores.lobby() as lobby, lobby.join("r", user="ann") as ann:
             with pytest.raises(Unavailable):
