@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-from .scene import EXPIRY, open_scene
+from .house import EXPIRY, open_scene
 
 
 async def test_statistics_count() -> None:

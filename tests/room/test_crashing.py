@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from trio_chat.mail import Mail
 
-from .scene import AStore, Scene, said_of_typing
+from .house import AStore, Scene, said_of_typing
 
 
 async def crash_once(room: Room) -> None:

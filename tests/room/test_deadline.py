@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-from .scene import EXPIRY, open_scene
+from .house import EXPIRY, open_scene
 
 # --- the deadline
 

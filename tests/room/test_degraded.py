@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-from .scene import AStore, open_scene
+from .house import AStore, open_scene
 
 # --- degraded
 

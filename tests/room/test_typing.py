@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-from .scene import EXPIRY, open_scene, said_of_typing
+from .house import EXPIRY, open_scene, said_of_typing
 
 
 async def test_typing_ends_by_itself(autojump_clock: MockClock) -> None:
