@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    pass
-
 from .house import AStore
 
 

@@ -12,9 +12,6 @@ from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.history import key_name
 from trio_chat.message import Receipt
 
-if TYPE_CHECKING:
-    pass
-
 from .house import AStore, a_session, post, stored
 
 

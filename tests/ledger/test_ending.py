@@ -9,9 +9,6 @@ import pytest
 
 from trio_chat.stores.base import OUTLIVING_RECEIPTS
 
-if TYPE_CHECKING:
-    pass
-
 from .house import AStore, a_session, append_elsewhere, post, read, stored
 
 

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 from trio_chat.stores.base import Batch
 
-if TYPE_CHECKING:
-    pass
-
 from .house import AStore, a_ledger, a_session, post, read
 
 
