@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from trio_chat.stores.base import Batch
 
 from .house import AStore, a_ledger, a_session, post, read
