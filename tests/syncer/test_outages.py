@@ -107,7 +107,7 @@ async def test_unforeseen_failure_is_logged_and_tried_again(
     async with scene.running():
         await trio.sleep(2)
 
-    assert "RuntimeError at test_syncer.py:" in caplog.text
+    assert "RuntimeError at test_outages.py:" in caplog.text
     assert scene.archived(session) == [1, 2]
 
 

@@ -135,4 +135,4 @@ async def test_answer_that_raises_hurts_nobody_else(scene: Scene, caplog: pytest
     diary = await scene.play(Post("ann", "user", "hi", {}, None, fail), scene.post(user="bob"))
 
     assert kinds(diary) == [("bob", Accepted)]
-    assert "an answer to Post was not taken: RuntimeError at test_turn.py:" in caplog.text
+    assert "an answer to Post was not taken: RuntimeError at test_order.py:" in caplog.text
