@@ -11,9 +11,7 @@ from trio_chat.history import Change, History
 from trio_chat.message import Event
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
 LATER = datetime(2026, 3, 1, 13, tzinfo=UTC)
-
 EPOCH = "019ca8f8-6c00-7abc-8def-0123456789ab"
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
 LATER = datetime(2026, 3, 1, 13, tzinfo=UTC)
 
 

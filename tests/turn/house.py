@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
 LATER = NOON + timedelta(minutes=1)
-
 WIRE = PlainWire()
 
 

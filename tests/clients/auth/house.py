@@ -21,17 +21,11 @@ from trio_chat.clients.auth import (
 from trio_chat.errors import BadRequest, ReplyCode
 
 NOW = 1_800_000_000.0
-
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
-
 OTHER_SECRET = "another-secret-of-more-than-32-bytes!"
-
 HS256 = {"alg": "HS256", "typ": "JWT"}
-
 RSA = rsa.generate_private_key(65537, 2048)
-
 OTHER_RSA = rsa.generate_private_key(65537, 2048)
-
 ED25519 = Ed25519PrivateKey.generate()
 
 

@@ -14,9 +14,7 @@ from tests.waiting import wait_for
 from trio_chat.clients.engine.server import EngineLink, EngineServer, parcel
 
 PATIENCE = 5
-
 PATH = "/engine.io/"
-
 LIMITS: dict[str, Any] = {"close_timeout": 0.3, "frame_timeout": 0.3}
 
 

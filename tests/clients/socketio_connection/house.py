@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
-
 LISTS = ["receipt:list", "presence:list"]
-
 TOO_DEEP = "2" + "[" * 50 + "]" * 50
 
 

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 
 EPOCH = "01890a5d-ac96-774b-bcce-b302099a8057"
-
 LATER = "01890a5d-ffff-774b-bcce-b302099a8057"
-
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
 MESSAGE = Message(
     id="m",
     role="assistant",

@@ -295,7 +295,6 @@ def test_what_is_no_change_is_acknowledged_too() -> None:
 
 
 PAGE = Page((Archived(EPOCH, MESSAGE),), "window+archive", True, Position(EPOCH, 7))
-
 PAGE_SHOWN = {
     "teamId": "r",
     "messages": [{"epoch": EPOCH, **SHOWN}],
