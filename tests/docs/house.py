@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.clients.native_connection.house import FakeLink
 from trio_chat import MemoryArchive, MemoryHotStore, Settings, open_lobby
 from trio_chat.clients.auth import Authenticator, make_token
-from trio_chat.clients.handshake import Request
 from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
@@ -45,43 +45,10 @@ def blocks(page: Path, info: str = "") -> list[Block]:
     return [Block(page, said, text) for said, text in found if said.startswith(info)]
 
 
-class RecordingLink:
-    """A link that keeps what it is given to send."""
-
-    def __init__(self, nursery: trio.Nursery, headers: Mapping[bytes, bytes]) -> None:
-        self.request = Request("/ws", "", headers, "a test", False)
-        self.said: list[dict[str, Any]] = []
-        self.code: int | None = None
-        self.behind = False
-        self._nursery = nursery
-
-    def limit_messages(self, size: int) -> None:
-        """Take whatever comes."""
-
-    def offer(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
-        """Take whole unmasked text frames apart (RFC 6455, section 5.2)."""
-        while frames and self.code is None:
-            assert frames[0] == 0x81
-            size, start = frames[1], 2
-            if size >= 126:
-                start = 4 if size == 126 else 10
-                size = int.from_bytes(frames[2:start], "big")
-            self.said.append(json.loads(frames[start : start + size]))
-            frames = frames[start + size :]
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Keep the first code."""
-        self.code = self.code or code
-
-    def start_soon(self, fn: Callable[..., Any], *args: object) -> None:
-        """Start a task."""
-        self._nursery.start_soon(fn, *args)
-
-
 class Client:
-    """A client on a recording link."""
+    """A client on a link that only takes notes."""
 
-    def __init__(self, link: RecordingLink, connection: NativeConnection) -> None:
+    def __init__(self, link: FakeLink, connection: NativeConnection) -> None:
         self.link = link
         self.connection = connection
 
@@ -93,7 +60,7 @@ class Client:
     @property
     def said(self) -> list[dict[str, Any]]:
         """What the server has said."""
-        return self.link.said
+        return list(self.link.heard)
 
     def first(self, kind: str) -> dict[str, Any]:
         """Return the first message of this type."""
@@ -119,7 +86,7 @@ class Server:
 
     def connect(self, headers: Mapping[bytes, bytes] | None = None) -> Client:
         """Let somebody in who has not said hello, unless by header."""
-        link: Any = RecordingLink(self._nursery, headers or {})
+        link: Any = FakeLink(self._nursery, dict(headers or {}))
         connection = NativeConnection(
             link, self.lobby, Authenticator(self.settings), self._registry, Patience(5)
         )

@@ -11,11 +11,7 @@ import trio
 from tests.rooms import now
 from trio_chat.errors import Unavailable
 from trio_chat.gathering import Gathering
-from trio_chat.mail import (
-    Answer,
-    Post,
-    Typing,
-)
+from trio_chat.mail import Answer, Post, Typing
 from trio_chat.message import Position
 from trio_chat.room import Room
 from trio_chat.seat import Seat

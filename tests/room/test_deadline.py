@@ -12,19 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.rooms import NOON, heard, seqs
 from trio_chat.errors import ReplyCode, RoomRetired, Unavailable
-from trio_chat.mail import (
-    Accepted,
-    Changed,
-    Closed,
-    Edit,
-    Expired,
-    Join,
-    Leave,
-    Look,
-    Post,
-    Touch,
-    Type,
-)
+from trio_chat.mail import Accepted, Changed, Closed, Edit, Expired, Join, Leave, Look, Post, Touch, Type
 from trio_chat.seat import Seat, ask, ignore
 
 if TYPE_CHECKING:

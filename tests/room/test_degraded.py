@@ -8,9 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.rooms import heard, seqs
-from trio_chat.mail import (
-    Closed,
-)
+from trio_chat.mail import Closed
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

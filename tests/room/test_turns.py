@@ -11,17 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.rooms import NOON, heard, seqs
 from trio_chat.errors import BadRequest, ReplyCode, Unavailable
-from trio_chat.mail import (
-    Accepted,
-    Answer,
-    Delete,
-    Join,
-    Joined,
-    Leave,
-    Look,
-    Presence,
-    View,
-)
+from trio_chat.mail import Accepted, Answer, Delete, Join, Joined, Leave, Look, Presence, View
 from trio_chat.message import Position
 from trio_chat.seat import Seat, ignore
 

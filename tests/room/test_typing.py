@@ -8,11 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.rooms import heard
-from trio_chat.mail import (
-    Accepted,
-    Expired,
-    Type,
-)
+from trio_chat.mail import Accepted, Expired, Type
 from trio_chat.seat import ignore
 
 if TYPE_CHECKING:

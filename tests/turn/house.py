@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_chat.audience import Audience
 from trio_chat.ledger import Ledger
-from trio_chat.mail import (
-    Answer,
-    Delete,
-    Edit,
-    Hearing,
-    Join,
-    Leave,
-    Mail,
-    Post,
-    Read,
-    Touch,
-    Type,
-)
+from trio_chat.mail import Answer, Delete, Edit, Hearing, Join, Leave, Mail, Post, Read, Touch, Type
 from trio_chat.message import Position
 from trio_chat.seat import PlainWire
 from trio_chat.settings import Settings

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from trio_chat.errors import BadRequest, ReplyCode, Unavailable
 from trio_chat.history import key_name
-from trio_chat.mail import (
-    Accepted,
-    Changed,
-)
+from trio_chat.mail import Accepted, Changed
 
 from .house import LATER, NOON, Scene, kinds
 

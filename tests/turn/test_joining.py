@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_chat.mail import (
-    Accepted,
-    Joined,
-    Presence,
-)
+from trio_chat.mail import Accepted, Joined, Presence
 from trio_chat.message import Position, Receipt
 
 from .house import NOON, WIRE, Scene, kinds

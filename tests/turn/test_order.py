@@ -5,17 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_chat.errors import BadRequest, Unavailable
-from trio_chat.mail import (
-    Accepted,
-    Answer,
-    Changed,
-    Done,
-    Look,
-    Mail,
-    Post,
-    Typing,
-    View,
-)
+from trio_chat.mail import Accepted, Answer, Changed, Done, Look, Mail, Post, Typing, View
 from trio_chat.turn import Turn
 
 from .house import NOON, Scene, kinds

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from trio_chat.errors import BadRequest, ReplyCode
-from trio_chat.mail import (
-    Accepted,
-    Changed,
-    Done,
-    Joined,
-    Presence,
-    ReadMark,
-)
+from trio_chat.mail import Accepted, Changed, Done, Joined, Presence, ReadMark
 from trio_chat.message import Position, Receipt
 
 from .house import LATER, NOON, Scene, kinds

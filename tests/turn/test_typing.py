@@ -6,14 +6,7 @@ import math
 
 from trio_chat.audience import TYPING_SECONDS
 from trio_chat.errors import BadRequest, Unavailable
-from trio_chat.mail import (
-    Accepted,
-    Changed,
-    Done,
-    Joined,
-    Presence,
-    Typing,
-)
+from trio_chat.mail import Accepted, Changed, Done, Joined, Presence, Typing
 
 from .house import NOON, Scene, kinds
 

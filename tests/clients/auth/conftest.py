@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_chat.clients.auth import (
-    Authenticator,
-)
+from trio_chat.clients.auth import Authenticator
 from trio_chat.settings import Settings
 
 if TYPE_CHECKING:

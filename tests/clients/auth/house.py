@@ -14,10 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from trio_chat.clients.auth import (
-    REFUSED,
-    Authenticator,
-)
+from trio_chat.clients.auth import REFUSED, Authenticator
 from trio_chat.errors import BadRequest, ReplyCode
 
 NOW = 1_800_000_000.0

@@ -10,9 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from trio_chat.clients.auth import (
-    Authenticator,
-)
+from trio_chat.clients.auth import Authenticator
 from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
 

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trio_chat.clients.auth import (
-    Authenticator,
-    Identity,
-    load_or_make_secret,
-    make_token,
-    with_secret,
-)
+from trio_chat.clients.auth import Authenticator, Identity, load_or_make_secret, make_token, with_secret
 from trio_chat.errors import BadRequest, SettingsError
 from trio_chat.settings import Settings
 

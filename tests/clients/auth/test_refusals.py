@@ -11,12 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.clients.auth import (
-    LEEWAY_SECONDS,
-    MAX_TOKEN_BYTES,
-    TOKEN_ROLES,
-    Authenticator,
-)
+from trio_chat.clients.auth import LEEWAY_SECONDS, MAX_TOKEN_BYTES, TOKEN_ROLES, Authenticator
 from trio_chat.errors import BadRequest
 from trio_chat.settings import Settings
 

@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.clients.auth import (
-    TOKEN_ROLES,
-    Identity,
-)
+from trio_chat.clients.auth import TOKEN_ROLES, Identity
 
 
 def joins(pattern: str, room: str) -> bool:

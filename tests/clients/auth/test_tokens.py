@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from trio_chat.clients.auth import (
-    LEEWAY_SECONDS,
-    REFUSED,
-    Authenticator,
-    Identity,
-)
+from trio_chat.clients.auth import LEEWAY_SECONDS, REFUSED, Authenticator, Identity
 from trio_chat.errors import BadRequest, ReplyCode
 from trio_chat.settings import Settings
 
