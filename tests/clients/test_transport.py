@@ -522,7 +522,8 @@ async def test_stream_beneath() -> None:
     head = HeadReader(1000).feed(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nOdd: \xff\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    stream = Transport(None, head)  # type: ignore[arg-type]  # it is not asked for anything here
+    nobody: Any = None  # it is asked for nothing here
+    stream = Transport(nobody, head)
     await stream.wait_send_all_might_not_block()
     first = await stream.receive_some()
     await stream.aclose()

@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from tests.waiting import wait_for
-from tests.wires import CLIENTS, Ended, Refused
+from tests.wires.carriers import Ended
+from tests.wires.client import Refused
+from tests.wires.clients import CLIENTS
 from trio_chat.clients import recovery
 from trio_chat.clients.auth import REFUSED, Authenticator, Identity, make_token
 from trio_chat.clients.registry import Registry

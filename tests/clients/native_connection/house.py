@@ -185,11 +185,11 @@ class House:
 
     def connect(self, **headers: str) -> Client:
         """Connect without a word."""
-        link = FakeLink(
+        link: Any = FakeLink(
             self._nursery, {name.lower().encode(): text.encode() for name, text in headers.items()}
         )
         connection = NativeConnection(
-            link,  # type: ignore[arg-type]  # it is a fake
+            link,
             self.lobby,
             self.authenticator,
             self.registry,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import socketio.packet
@@ -33,6 +33,7 @@ from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trio_chat.clients.engine.server import EngineLink
     from trio_chat.clients.engine.terms import Parcel
     from trio_chat.lobby import Lobby
     from trio_chat.stores.memory import Moment
@@ -118,7 +119,7 @@ class Client:
     def dial(self) -> FakeLink:
         """Begin a session without a word. Returns its link; the one before is left as it is."""
         self.link = FakeLink(self._house.nursery, self._query, self._headers)
-        self.conversation = SocketIOConversation(self.link, self._house.hall)  # type: ignore[arg-type] # it is a fake
+        self.conversation = SocketIOConversation(cast("EngineLink", self.link), self._house.hall)
         self.link.conversation = self.conversation
         return self.link
 
