@@ -1,4 +1,4 @@
-"""The command line: what each command does, says and returns. In this process, unlike in `test_whole`."""
+"""The command line: what each command does, says and returns. In this process, unlike in `tests/whole`."""
 
 from __future__ import annotations
 

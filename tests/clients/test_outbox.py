@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -76,10 +77,10 @@ class Owner:
         self.lost = 0
         self.pumps = 0
 
-    def spawn(self, pump: object) -> None:
+    def spawn(self, pump: Any) -> None:
         """Start a pump."""
         self.pumps += 1
-        self.nursery.start_soon(pump)  # type: ignore[arg-type]
+        self.nursery.start_soon(pump)
 
     def outbox_full(self) -> None:
         """Give up."""
