@@ -30,6 +30,7 @@ from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
+from trio_chat.stores.rivals import Rivals
 from trio_chat.stores.traced import traced
 from trio_chat.traces import open_traces
 from trio_chat.web.api.site import ApiSite
@@ -139,6 +140,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                 nursery.start_soon(registry.watch, name="tokens")
                 nursery.start_soon(patience.run, name="patience")
                 nursery.start_soon(recoveries.run, name="recoveries")
+                nursery.start_soon(Rivals(stores.hot, settings.redis_prefix).run, name="rivals")
                 await nursery.start(engine.run, name="engine.io")
                 clients: ClientServer = await nursery.start(
                     partial(

@@ -378,6 +378,9 @@ class Room:
             self._catch_up()
         else:
             await self.ledger.write()
+            if self.ledger.displaced:
+                # Once nobody but the archive is needed for what was told, the next write gives way.
+                await self._archiver.flush(self.ledger.session, ended=self._now())
 
     def _catch_up(self) -> None:
         """Tell the members what they have not been told of a session that was loaded anew."""

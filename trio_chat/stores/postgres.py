@@ -220,8 +220,12 @@ class PostgresArchive:
                 await migrate(connection)
                 self._migrated = True
             return await work(connection)
-        except asyncpg.PostgresError:
-            raise  # an answer: the connection is in step, and out of its transaction
+        except asyncpg.PostgresError as error:
+            # An answer: the connection is in step, and out of its transaction. But unless it is about a row, what the
+            # driver remembers of the tables may be what is wrong, and that is the connection's.
+            if not (error.sqlstate or "").startswith(_REFUSED):
+                connection.terminate()
+            raise
         except BaseException:
             connection.terminate()
             raise
