@@ -25,7 +25,7 @@ from trio_chat.message import Position, Receipt
 from trio_chat.stores.base import OUTLIVING_RECEIPTS, TAKEN, Refused
 from trio_chat.stores.bridge import Bridge, open_bridge
 from trio_chat.stores.migrations import migrate
-from trio_chat.stores.postgres_errors import DRIVER_ERRORS, translated
+from trio_chat.stores.postgres_errors import DRIVER_ERRORS, REFUSED, translated
 from trio_chat.stores.postgres_reading import PAGE, RECEIPTS, archived
 from trio_chat.stores.postgres_writing import newest_states, write_states
 
@@ -223,7 +223,7 @@ class PostgresArchive:
         except asyncpg.PostgresError as error:
             # An answer: the connection is in step, and out of its transaction. But unless it is about a row, what the
             # driver remembers of the tables may be what is wrong, and that is the connection's.
-            if not (error.sqlstate or "").startswith(_REFUSED):
+            if not (error.sqlstate or "").startswith(REFUSED):
                 connection.terminate()
             raise
         except BaseException:

@@ -20,7 +20,9 @@ DRIVER_ERRORS = (
 
 _UNSENDABLE = (ValueError, OverflowError)  # the driver's own `DataError` is a ValueError
 # Classes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
-_REFUSED = ("22", "23", "54")  # data, integrity, program limits
+REFUSED = ("22", "23", "54")
+"""What is about a row: data, integrity, program limits."""
+
 _MISCONFIGURED = ("28", "3D", "3F", "42")  # authorization, catalog, schema, syntax and access rights
 
 
@@ -35,7 +37,7 @@ def translated(error: Exception, timeout: float) -> TrioChatError:
     if not isinstance(error, asyncpg.PostgresError):
         return Unavailable(f"Postgres: {error}")
     state = error.sqlstate or ""
-    if state.startswith(_REFUSED):
+    if state.startswith(REFUSED):
         return Refused(f"Postgres: a row is refused: {type(error).__name__} ({state})")
     text = f"Postgres: {error.args[0]} ({state})"
     return Misconfigured(text) if state.startswith(_MISCONFIGURED) else Unavailable(text)
