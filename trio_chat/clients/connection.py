@@ -93,6 +93,9 @@ class Connection(ABC, Generic[L]):
     may_join_again: ClassVar[bool] = False
     """Whether joining a room one is in gets its history once more, rather than an error."""
 
+    acknowledges_all: ClassVar[bool] = False
+    """Whether also those messages are acknowledged that bear no `ref`."""
+
     def __init__(self, link: L, lobby: Lobby, authenticator: Authenticator, registry: Registry) -> None:
         self._link = link
         self._lobby = lobby
@@ -371,7 +374,7 @@ class Connection(ABC, Generic[L]):
             metadata={} if request.metadata is None else check_metadata(request.metadata, limit),
             key=request.id,
             answer=partial(self._done, request.ref, request.room),
-            outlet=self._link.outlet,
+            outlet=self._link.outlet if self.acknowledges_all or request.ref is not None else None,
         )
         self._lobby.mail(request.room, post)
 

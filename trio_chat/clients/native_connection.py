@@ -6,7 +6,7 @@ Before `hello` nothing is done for anybody, and little is read.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
@@ -32,6 +32,8 @@ _HELLO_BYTES = 16_384
 
 class NativeConnection(Connection["Link"]):
     """See the module. Lives as long as its link."""
+
+    acknowledges_all: ClassVar[bool] = True
 
     def __init__(
         self,
