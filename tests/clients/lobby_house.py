@@ -16,6 +16,7 @@ from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
     from trio_chat.lobby import Lobby
+
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
 
