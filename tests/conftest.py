@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,17 +19,18 @@ import trio
 from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.clients.engine.server import EngineServer
 from trio_chat.clients.handshake import Refused
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.recovery import Recoveries
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
-from trio_chat.clients.transport import ServerLimits
 from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
 from trio_chat.stores.places import Stores, open_stores
+from trio_chat.stores.rivals import Rivals
 from trio_chat.stores.traced import traced
 from trio_chat.traces import open_traces
 from trio_chat.web.api.site import ApiSite
@@ -139,6 +140,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App, None]:
                 nursery.start_soon(registry.watch, name="tokens")
                 nursery.start_soon(patience.run, name="patience")
                 nursery.start_soon(recoveries.run, name="recoveries")
+                nursery.start_soon(Rivals(stores.hot, settings.redis_prefix).run, name="rivals")
                 await nursery.start(engine.run, name="engine.io")
                 clients: ClientServer = await nursery.start(
                     partial(

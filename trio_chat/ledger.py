@@ -11,7 +11,10 @@
 5. Before events are let out that the store lacks it is told, in the same step, that the session is *behind*. It is so
    until the store has them all, or holds it for current no longer: the next process, should this one die in between,
    must not continue it.
-6. Read marks outlive their session: those of earlier ones come from memory, from the session that is not continued, or
+6. A new session comes behind every other that the room is known to have had, whatever the wall clock says: behind what
+   the store has, and behind what the archive has. If the store turns out to have a later one than that which was begun
+   while it was away, `displaced` says so until the archive has what was told of ours.
+7. Read marks outlive their session: those of earlier ones come from memory, from the session that is not continued, or
    from the archive, and are written with the next session's first event.
 """
 
@@ -80,11 +83,13 @@ class Ledger:
         """Whether the store may have lost what it had: the next write makes sure."""
         self.torn = False
         """Whether it has, though its top is what it should be: the next write brings everything anew."""
+        self.displaced = False
+        """Whether the store has a later session, and the archive is to have what only this one knows: then it ends."""
         self.receipts: dict[str, Receipt] = {}
         self._marked: dict[str, Receipt] = {}
         """Those of them that the hot store does not have, nor perhaps the archive."""
         self._asked = False
-        """Whether the archive has told who had read how far."""
+        """Whether the archive has told what it knows of the room."""
         self._left = ""
         """The newest session that was left behind. It is over here, though the store may still hold it for current."""
         self._behind: set[Session] = set()
@@ -108,6 +113,7 @@ class Ledger:
     def _adopt(self, history: History) -> None:
         self.history = history
         self.session = Session(self.room, history.epoch)
+        self.displaced = False
         self.written = history.top
         self.confirmed = 0
         """How much of that is known to have reached the store's durability."""
@@ -145,7 +151,7 @@ class Ledger:
         except TrioChatError as error:
             self._degrade(error)
         if self.history.top == 0:
-            await self._ask_for_receipts()
+            await self._ask_the_archive()
 
     def _note_current(self, stored: Stored | None) -> None:
         """Sessions that are not current in the store cannot be continued from there; ours can be written there anew."""
@@ -158,12 +164,15 @@ class Ledger:
             self._catch_up({session})
         return over
 
-    async def _ask_for_receipts(self) -> None:
-        """Learn from the archive, once, who had read how far before this session."""
+    async def _ask_the_archive(self) -> None:
+        """Learn, once, who had read how far before this session, and what that must come behind."""
         if self._asked or self._archive is None or not self._archive.healthy:
             return
         with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
             self._learn(await self._archive.receipts(self.room))
+            newest = await self._archive.page(self.room, None, 1)
+            if newest and newest[0].epoch >= self.history.epoch:
+                self._begin(newest[0].epoch)  # the clock was ahead when that began
             self._asked = True
 
     def _learn(self, receipts: Mapping[str, Receipt]) -> None:
@@ -393,6 +402,11 @@ class Ledger:
             self.written = 0
             self._marked.update(self.receipts)
             self._keys = list(self.history.keys().items())
+        elif not ours and self.degraded and self.backlog and self.history.complete:
+            self.displaced = True
+            raise Unavailable(
+                "the store has a later session, which is gone on with once the archive has this one"
+            )
         else:
             self.degraded = False  # the session is not ours: what waits here has no place in it
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")

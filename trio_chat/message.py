@@ -133,11 +133,12 @@ def epoch_started(epoch: str) -> datetime:
 
 
 def is_epoch(text: str) -> bool:
-    """Whether a text has the shape of an epoch."""
-    return _EPOCH.fullmatch(text) is not None
+    """Whether a text has the shape of an epoch, and names a time that calendars know."""
+    return _EPOCH.fullmatch(text) is not None and text < _NO_YEAR
 
 
 _EPOCH = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_NO_YEAR = "e677d21f-dc00"  # the year 10000, see `epoch_started`
 
 
 def check_room(room: str) -> str:

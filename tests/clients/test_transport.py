@@ -12,7 +12,8 @@ from websockets.frames import Close, Frame, Opcode
 from tests.waiting import wait_for
 from trio_chat.clients.frames import MAX_SIGNS, ping_frame, text_frame
 from trio_chat.clients.handshake import HeadReader
-from trio_chat.clients.transport import Link, Transport
+from trio_chat.clients.slow_lane import SlowLane
+from trio_chat.clients.transport import Link
 from trio_chat.errors import CloseCode
 
 FAST = {"ping_interval": 0.1, "ping_timeout": 0.1}
@@ -523,7 +524,7 @@ async def test_stream_beneath() -> None:
         b"GET /ws HTTP/1.1\r\nHost: x\r\nOdd: \xff\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     nobody: Any = None  # it is asked for nothing here
-    stream = Transport(nobody, head)
+    stream = SlowLane(nobody, head)
     await stream.wait_send_all_might_not_block()
     first = await stream.receive_some()
     await stream.aclose()

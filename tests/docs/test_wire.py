@@ -14,7 +14,7 @@ import pytest
 
 from trio_chat import Settings
 from trio_chat.clients.auth import Authenticator, make_token
-from trio_chat.clients.native import decode
+from trio_chat.clients.native_requests import decode
 from trio_chat.clients.vocabulary import REQUESTS
 
 from .house import PAGES, PROTOCOL, Block, Server, blocks, named

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import trio
 from typing_extensions import override
 
+from trio_chat.live_rooms import NoRooms
 from trio_chat.message import Message, Posted, Receipt, new_epoch
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Append, Batch, Refused, Session
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trio_chat.errors import Unavailable
+from trio_chat.live_rooms import NoRooms
 from trio_chat.message import new_epoch
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Session
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from trio_chat.stores.memory import Moment

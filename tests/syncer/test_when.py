@@ -141,6 +141,26 @@ async def test_end_that_is_noted_during_a_round(autojump_clock: MockClock) -> No
         assert scene.archive.sessions[session].ended == LATER
 
 
+async def test_end_that_is_noted_while_a_clean_session_is_read(autojump_clock: MockClock) -> None:
+    """An end noted while a round finds nothing to archive of that session is told by the next one."""
+    scene = Scene()
+    session = await scene.session()
+    await scene.syncer.sync_all()
+
+    async def slow(call: str, moment: Moment) -> None:
+        if (call, moment) == ("unsynced", "after"):
+            await trio.sleep(1)
+
+    async with scene.running():
+        await trio.sleep(1)
+        scene.hot.interfere = slow
+        scene.syncer.kick(session)
+        await trio.sleep(0.5)
+        assert await scene.syncer.flush(session, ended=LATER)
+
+        assert scene.archive.sessions[session].ended == LATER
+
+
 async def test_flushes_share_a_round(autojump_clock: MockClock) -> None:
     """Rooms that expire together are one transaction."""
     scene = Scene()

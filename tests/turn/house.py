@@ -112,7 +112,7 @@ class AMember:
         self.dropped.append(droppable)
         self.diary.extend((self.user, hearing) for hearing in parcel)
 
-    def put_out(self, room: str) -> None:
+    def put_out(self, room: str, *, told: bool) -> None:
         """Nothing."""
 
 

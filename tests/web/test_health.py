@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from trio_chat import MemoryArchive, MemoryHotStore, Settings
 from trio_chat.errors import Misconfigured
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.live_rooms import NoRooms
+from trio_chat.syncer import Syncer
 from trio_chat.testing.faults import Faults
 from trio_chat.web.health import Readiness
 

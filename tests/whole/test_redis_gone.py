@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tests.chat_client import connect, started
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing_extensions import override
 from trio_chat.clients import native
 from trio_chat.clients.connection import Connection
 from trio_chat.clients.native import NATIVE, NativeVoice, NativeWire
+from trio_chat.clients.native_requests import decode, ref_of
 from trio_chat.clients.vocabulary import Hello, Ref, Request, room_of
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
 
@@ -65,9 +66,9 @@ class NativeConnection(Connection["Link"]):
     def on_text(self, payload: bytes) -> None:
         """Take one request."""
         try:
-            request = native.decode(payload)
+            request = decode(payload)
         except BadRequest as error:
-            self._refuse(native.ref_of(payload), None, error)
+            self._refuse(ref_of(payload), None, error)
             return
         try:
             self._hear_request(request)

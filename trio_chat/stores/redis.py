@@ -13,13 +13,15 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 import trio
 from typing_extensions import override
 
 from trio_chat.errors import TrioChatError, Unavailable
+from trio_chat.failures import describe
 from trio_chat.message import is_epoch
 from trio_chat.stores.base import (
     Append,
@@ -54,7 +56,7 @@ from trio_chat.stores.resp import Argument, Limits, ReplyError, Resp, RespStatis
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from trio_chat.message import Event, Receipt
     from trio_chat.stores.resp_script import PackedCall
@@ -76,11 +78,29 @@ _QUARANTINE: Final = session_script("quarantine.lua")
 
 
 def _conflict(reply: Any) -> Conflict | None:
-    """Return what an append answered."""
+    """Return what an append answered. Raises one of `_NONSENSE` if that is no answer to one."""
     if reply is None:
         return None
     epoch, top, token = reply
     return Conflict(epoch.decode(errors="replace") or None, int(top), token.decode(errors="replace"))
+
+
+# What reading an answer of another kind than expected raises.
+_NONSENSE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_Method = TypeVar("_Method", bound="Callable[..., Coroutine[Any, Any, Any]]")
+
+
+def _answered(method: _Method) -> _Method:
+    """Let a method raise `Unavailable` where an answer is none to what was asked, and give that connection up."""
+
+    @wraps(method)
+    async def call(store: RedisHotStore, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(store, *args, **kwargs)
+        except _NONSENSE as error:
+            raise store.distrust(error) from None
+
+    return cast("_Method", call)
 
 
 class RedisStatistics(msgspec.Struct, frozen=True):
@@ -158,6 +178,7 @@ class RedisHotStore:
         """See `HotStore.probe`."""
         await self._resp.call("PING")
 
+    @_answered
     async def load(self, room: str) -> Stored | None:
         """See `HotStore.load`."""
         for _ in range(_LOOKS):
@@ -189,6 +210,7 @@ class RedisHotStore:
             await self._mender.mend(Session(room, ""))
         return None
 
+    @_answered
     async def append(self, write: Append) -> Conflict | Unconfirmed | None:
         """See `HotStore.append`."""
         connects = self._resp.connects
@@ -209,7 +231,11 @@ class RedisHotStore:
                 # An unknown script or a broken key: `append` mends both.
                 done(Unsettled(str(reply)))
             else:
-                done(reply if isinstance(reply, TrioChatError) else _conflict(reply))
+                try:
+                    outcome = reply if isinstance(reply, TrioChatError) else _conflict(reply)
+                except _NONSENSE as error:
+                    outcome = self.distrust(error)
+                done(outcome)
 
         def settle_replicated(reply: Any, confirmed: bool) -> None:
             if reply is None and not confirmed:
@@ -251,6 +277,7 @@ class RedisHotStore:
         """See `HotStore.note_behind`."""
         self._behind.note(session, behind)
 
+    @_answered
     async def dirty(self) -> list[Session]:
         """See `HotStore.dirty`."""
         # The set belongs to no room; mending a session that cannot exist looks at it too.
@@ -260,6 +287,7 @@ class RedisHotStore:
             await self._resp.call("ZREM", self._names.dirty, *strange)
         return [session for session in sessions.values() if session is not None]
 
+    @_answered
     async def unsynced(self, session: Session, limit: int) -> Unsynced | None:
         """See `HotStore.unsynced`."""
         reply = await self._mender.run(_UNSYNCED, session, lambda: [limit + 1])
@@ -276,6 +304,7 @@ class RedisHotStore:
             await self._mender.run(_SYNCED, session, lambda: [0, self._lifetime, *strange])
         return Unsynced(session, synced, upto, top, entries.events, len(entries.unreadable), receipts)
 
+    @_answered
     async def mark_synced(
         self, marks: Sequence[tuple[Session, int]], receipts: Mapping[Session, Mapping[str, Receipt]] = {}
     ) -> None:
@@ -285,6 +314,7 @@ class RedisHotStore:
         ]
         await self._mender.run_all(_SYNCED, calls)
 
+    @_answered
     async def end(self, session: Session, top: int, idle: float) -> bool:
         """See `HotStore.end`."""
         return bool(await self._mender.run(_END, session, lambda: [top, round(idle * 1000)]))
@@ -292,6 +322,13 @@ class RedisHotStore:
     async def quarantine(self, session: Session, seq: int, why: str) -> None:
         """See `HotStore.quarantine`."""
         await self._quarantine(session, [(b"%d-0" % seq, why)])
+
+    def distrust(self, error: Exception) -> Unavailable:
+        """Give the connection up, after an answer that is none to what was asked. Returns what to raise."""
+        # Should the fault be ours, the places say so.
+        _log.error("Redis answered something else than it was asked: %s", describe(error))
+        self._resp.distrust()
+        return Unavailable("Redis answered something else than it was asked")
 
     async def keep(self, notes: Mapping[str, tuple[bytes, float]]) -> None:
         """See `HotStore.keep`."""
@@ -308,7 +345,8 @@ class RedisHotStore:
         [reply] = await self._resp.pipeline([("GET", self._names.note(name))])
         # What somebody else has put there, of another type, is no note.
         wrong = isinstance(reply, ReplyError) and reply.code == "WRONGTYPE"
-        return None if wrong else settled(reply)
+        note = None if wrong else settled(reply)
+        return note if isinstance(note, bytes) else None
 
     async def discard(self, name: str) -> None:
         """See `HotStore.discard`."""

@@ -3,7 +3,7 @@
 -- ARGV: 1 room, 2 epoch, 3 ms to keep what is set aside.
 --
 --   1. A key of the wrong type is set aside: renamed, and kept for a while.
---   2. A room whose current session has no name or no meta has no current session.
+--   2. A room whose current session has no name (or one that is after the year 9999) or no meta has no current session.
 --   3. A log without meta is set aside.
 --   4. Numbers of meta that are not readable are replaced by ones that lose nothing: everything counts as not
 --      archived, the window as reaching back to the first entry. Nobody trusts such a session's tail, nor takes a
@@ -29,7 +29,7 @@ for i, wanted in ipairs({'string', 'hash', 'stream', 'list', 'hash', 'hash', 'zs
 end
 
 local current = redis.call('GET', NOW)
-if current and not (#current == 36 and string.match(current, '^%x+%-%x+%-7%x+%-%x+%-%x+$')) then
+if current and not (#current == 36 and string.match(current, '^%x+%-%x+%-7%x+%-%x+%-%x+$') and current < 'e677d21f-dc00') then
   set_aside(NOW)
 end
 

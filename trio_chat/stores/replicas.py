@@ -162,7 +162,8 @@ def _has_follower(info: str) -> bool:
         name, _, text = line.partition(":")
         if name.removeprefix("slave").removeprefix("replica").isdecimal():
             fields = {key: value for key, _, value in (part.partition("=") for part in text.split(","))}
-            if fields.get("state") == "online" and int(fields.get("lag", "0")) <= _LAG:
+            lag = fields.get("lag", "0")
+            if fields.get("state") == "online" and lag.isdecimal() and int(lag) <= _LAG:
                 return True
     return False
 

@@ -177,6 +177,11 @@ class Resp:
             return False
         return True
 
+    def distrust(self) -> None:
+        """Give the connection up: what came over it was no answer to what was asked, so nobody knows whose it was."""
+        if self._keeper.link is not None:
+            self._keeper.link.lose("Redis answered something else than it was asked")
+
     def _translated(self, link: Link, reply: Any) -> Any:
         match reply:
             case ErrorReply():

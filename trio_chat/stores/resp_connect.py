@@ -253,7 +253,9 @@ async def _replies(stream: trio.abc.Stream, count: int) -> list[Any]:
     replies: list[Any] = []
     while data := await stream.receive_some(_CHUNK):
         replies += parser.feed(data)
-        if len(replies) >= count:
+        if len(replies) > count:
+            raise Unavailable("Redis answered more than it was asked; the connection is given up")
+        if len(replies) == count:
             return replies
     if replies and isinstance(replies[0], ErrorReply):
         # A server that is full says so and hangs up before it has read anything.

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -26,10 +27,13 @@ from typing_extensions import override
 
 from trio_chat.counts import LATENCIES, Histogram
 from trio_chat.errors import ReplyCode, Unavailable
+from trio_chat.failures import describe
 from trio_chat.stores.resp_wire import ProtocolError, Replies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
 
 CLOSED: Final = "the connection to Redis was closed"
 """Why a link was lost if nothing went wrong."""
@@ -260,6 +264,9 @@ class Link:
             self.lose("the connection to Redis broke")
         except ProtocolError:
             self.lose("the server does not speak the Redis protocol")
+        except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
+            logger.error("the connection to Redis is given up: %s", describe(failure))  # noqa: TRY400 - it may quote somebody
+            self.lose("what came over the connection to Redis could not be used")
 
     async def _write(self) -> None:
         while True:

@@ -27,6 +27,8 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
+        self.pieces = 0
+        self._held = False
         self.conversation: NativeConnection | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()
@@ -36,12 +38,27 @@ class FakeLink:
         """How many tasks the connection has."""
         return len(self._tasks)
 
+    @property
+    def outlet(self) -> FakeLink:
+        """What is held and let go."""
+        return self
+
+    def hold(self) -> None:
+        """Count what is offered from now on as one piece."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """Count that piece."""
+        self._held = False
+        self.pieces += 1
+
     def limit_messages(self, size: int) -> None:
         """Note how much is taken."""
         self.limit = size
 
     def offer(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
+        self.pieces += not self._held
         if self.closed is None:
             for text in texts_of(frames):
                 self.heard.append(json.loads(text))

@@ -65,6 +65,19 @@ async def test_a_sender_hears_the_message_before_its_ack(house: House) -> None:
     assert (new["message"]["id"], new["epoch"], new["seq"]) == (ack["id"], ack["epoch"], ack["seq"])
 
 
+async def test_a_message_and_its_ack_go_out_in_one_piece(house: House) -> None:
+    """They are ready in the same moment, and a send costs more than all else that is done for a message."""
+    client = await house.greet()
+    await client.join()
+    before = client.link.pieces
+
+    client.say("message:send", room="r", content="c")
+
+    await client.expect("message:new")
+    await client.expect("ack")
+    assert client.link.pieces == before + 1
+
+
 async def test_the_same_id_gives_the_same_ack(house: House) -> None:
     """Sent again, a message is acknowledged again, and nobody hears it twice."""
     client = await house.greet()

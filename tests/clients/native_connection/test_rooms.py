@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
+from trio_chat.clients.native import NativeVoice
 from trio_chat.clients.registry import RegistryStatistics
-from trio_chat.errors import ReplyCode
+from trio_chat.errors import CloseCode, ReplyCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -210,6 +212,25 @@ async def test_a_closed_room_puts_its_members_out(house: House) -> None:
     await client.expect_refused(ReplyCode.NOT_JOINED)
 
     await client.join()
+
+
+async def test_who_cannot_be_told_that_a_room_is_closed_is_disconnected(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that would believe itself in the room for ever has to come back."""
+    client = await house.greet()
+    await client.join()
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(NativeVoice, "tell", _fail)
+        house.lobby.rooms["r"].close("it failed")
+
+    assert "come back and resume" in await client.expect_closed(CloseCode.INTERNAL_ERROR)
+    assert "could not be told" in caplog.text
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("a voice that fails")
 
 
 async def test_a_join_that_fails_is_no_membership(autojump_clock: MockClock, house: House) -> None:

@@ -47,6 +47,7 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
+        self.outlet = None
         self.send_frames = None
         self.conversation: SocketIOConversation | None = None
         self._nursery = nursery

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.clients import socketio as wire
+from trio_chat.clients import socketio_replies as wire
 from trio_chat.clients.offsets import join_places, place_of, read_offset
 from trio_chat.clients.socketio import PLAIN, SOCKET_IO
 from trio_chat.mail import Changed, Closed, Expired, Presence, ReadMark, Typing

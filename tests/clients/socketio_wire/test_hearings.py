@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from trio_chat.clients import socketio as wire
+from trio_chat.clients import socketio_replies as wire
 from trio_chat.clients.offsets import LEFT, MAX_OFFSET, NOWHERE, TOO_MANY, join_places, place_of
 from trio_chat.clients.socketio import PLAIN, SOCKET_IO, SocketIOVoice, SocketIOWire
 from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, Unavailable

@@ -1,4 +1,4 @@
-"""The tasks of one session. They live in the server's nursery, since the session outlives what carries it."""
+"""The tasks of one client's conversation: they are cancelled when it ends, and their failures end with them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Owner(Protocol):
 
 
 class Tasks:
-    """See the module. Lives as long as the session, and lets go of it in the end."""
+    """See the module. Lives as long as its owner, and lets go of it in the end."""
 
     __slots__ = ("_ended", "_owner", "_scopes", "_spawn")
 
     def __init__(self, owner: Owner, spawn: Callable[..., None]) -> None:
-        """Begin without any; `spawn` starts one in the server's nursery."""
+        """Begin without any; `spawn` starts one in a nursery that outlives them."""
         self._owner: Owner | None = owner
         self._spawn = spawn
         self._ended = False
@@ -66,7 +66,7 @@ class Tasks:
         try:
             with scope:
                 await fn(*args)
-        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this session only
+        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
             if self._owner is not None:
                 self._owner.task_failed(failure)
         finally:
