@@ -226,6 +226,7 @@ class Served:
         while "listens on" not in (said := (self.directory / "stdout").read_text()):
             if not self.running or time.monotonic() > deadline:
                 raise AssertionError(f"it did not start: {self.log}")
+            # A process has no other way to say that it listens than to print it.
             time.sleep(0.01)
         self.url = said.partition("listens on ")[2].split()[0]
 

@@ -23,22 +23,14 @@ if TYPE_CHECKING:
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-HOUSES = (
-    "clients.auth",
-    "clients.engine",
-    "clients.native_connection",
-    "clients.socketio_connection",
-    "clients.socketio_wire",
-    "history",
-    "ledger",
-    "stores.redis_store",
-    "syncer",
-    "whole",
-)
-"""Folders of tests whose `house.py` asserts."""
-
+# What they assert says what it compared, as in tests.
+HERE = Path(__file__).parent
 pytest.register_assert_rewrite(
-    "tests.stores.archive_contract", *(f"tests.{folder}.house" for folder in HOUSES)
+    "tests.stores.archive_contract",
+    *(
+        ".".join(("tests", *house.relative_to(HERE).parent.parts, "house"))
+        for house in HERE.rglob("house.py")
+    ),
 )
 
 # A test's data need not survive a power failure, as it must a crash.

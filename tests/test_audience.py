@@ -272,8 +272,14 @@ def test_besides_leaves_out_every_member_of_the_user() -> None:
 
 
 def test_telling_nobody() -> None:
-    """An empty room has nobody to tell."""
-    Audience("r").tell([SOMETHING])
+    """For a room that everybody has left no wire is asked to wrap anything."""
+    audience, wire = Audience("r"), AWire()
+    ann = AMember("ann", wire)
+    audience.add(ann, NOON)
+    audience.remove(ann)
+    audience.tell([SOMETHING])
+
+    assert wire.wrapped == []
 
 
 def test_failing_member_is_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -333,7 +333,7 @@ class Serving:
         self.status: int | None = None
         self.over = trio.Event()
 
-    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:  # noqa: ASYNC128
+    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:  # noqa: ASYNC128 - `serve` does
         """Serve, and note the status. `serve` tells when it has started."""
         self.status = await serve(settings, task_status=task_status)
         self.over.set()

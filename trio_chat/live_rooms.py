@@ -45,11 +45,11 @@ class NoRooms:
         """Return none."""
         return ()
 
-    def held(self, session: Session) -> Batch | None:  # noqa: ARG002
+    def held(self, session: Session) -> Batch | None:  # noqa: ARG002 - there is none
         """Return none."""
         return None
 
-    def is_degraded(self, session: Session) -> bool:  # noqa: ARG002
+    def is_degraded(self, session: Session) -> bool:  # noqa: ARG002 - there is none
         """Return False."""
         return False
 

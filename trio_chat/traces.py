@@ -110,6 +110,7 @@ async def open_traces(settings: Settings) -> AsyncGenerator[Traces | None, None]
 
 
 def _provider() -> Any:
+    # Here, since only who wants traces need have them installed.
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415

@@ -176,7 +176,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], patience: float = 30.
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(0.05)  # it tells nobody when it listens
         else:
             return
     raise SystemExit("the server does not listen")

@@ -80,7 +80,7 @@ class Watch:
         """Look until a round has begun and ended."""
         known = self.rounds()
         while not self.stopped:
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_LOOK_EVERY)  # Redis tells nobody of a round
             if not self.begin and self.rounds() > known:
                 self.begin = time.monotonic()
             if self.begin and not self.prepared():

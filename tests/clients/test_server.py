@@ -482,7 +482,7 @@ async def test_program_that_stood_still(serve: Any, dial: Any) -> None:
     served = await serve(limits={"ping_interval": 0.1, "ping_timeout": 0.1})
     wires = [await dial(served) for _ in range(3)]
     for _ in range(3):
-        time.sleep(0.3)  # noqa: ASYNC251
+        time.sleep(0.3)  # noqa: ASYNC251 - so does a program stand still
         await trio.lowlevel.checkpoint()
     for wire in wires:
         assert (await wire.next()).opcode is Opcode.PING

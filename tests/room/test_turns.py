@@ -234,7 +234,7 @@ async def test_leaving_a_full_room() -> None:
         assert len(scene.room.audience) == 0
 
 
-# --- typing
+# --- being here
 
 
 async def test_touch_moves_the_last_activity(autojump_clock: MockClock) -> None:

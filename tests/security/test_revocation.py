@@ -67,9 +67,10 @@ async def test_a_token_made_later_is_accepted(place: Place, wire: str) -> None:
     later = time.time() + 2
     ada = CLIENTS[wire]("ada", str(place.app.port), place.token("ada", clock=lambda: later))
     await ada.connect()
-    await ada.join("room")
-
+    entered = await ada.join("room")
     await ada.close()
+
+    assert entered.members == ["ada"]
 
 
 async def test_nobody_is_a_user_like_any_other(place: Place) -> None:

@@ -754,8 +754,11 @@ class HotStoreContract:
         assert {name: await hot.kept(name) for name in notes} == notes
 
     async def test_keeping_nothing(self, hot: HotStore) -> None:
-        """No notes are no trouble."""
+        """No notes are no trouble, and change nothing."""
+        await hot.keep({"a": (b"old", 60.0)})
         await hot.keep({})
+
+        assert await hot.kept("a") == b"old"
 
     async def test_note_replaces_the_older_one(self, hot: HotStore) -> None:
         """A name has one note, with the newer time."""

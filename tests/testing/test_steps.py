@@ -73,7 +73,7 @@ def test_virtual_time_stands_still_between_calls() -> None:
         nursery = steps.enter(trio.open_nursery())
         nursery.start_soon(trio.sleep, 10)
         steps.run(wait_all_tasks_blocked)
-        time.sleep(0.01)
+        time.sleep(0.01)  # in which the clock would have jumped
         assert steps.run(now) == 0
         steps.run(trio.sleep, 5)
         assert steps.run(now) == 5

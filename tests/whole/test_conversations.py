@@ -22,7 +22,7 @@ from .house import archive_of, archived, token_of
 HOSTILE = "'); drop table messages; -- \"\\ \\u0000 %s {0} \u202e\ufeff\u2028\U0001f600 \x1b[2J e\u0301 </script>\ttab"
 
 
-# --- A long conversation
+# --- a long conversation
 
 
 async def test_who_comes_sees_the_newest_thousand_and_who_comes_back_what_has_changed(served: Served) -> None:
@@ -82,7 +82,7 @@ def _applied(window: list[dict[str, Any]], changes: list[dict[str, Any]], first:
     return [one for one in messages.values() if one["seq"] >= first]
 
 
-# --- Crashes
+# --- crashes
 
 
 async def test_a_killed_server_has_kept_everything_it_acknowledged(served: Served, psql: Psql) -> None:
@@ -130,7 +130,7 @@ async def test_a_stopped_server_tells_its_clients_and_has_archived_everything(
         assert archived(psql, postgres_server, "stop") == ["one", "two", "three"]
 
 
-# --- Expiry
+# --- expiry
 
 
 async def test_a_session_expires_on_time_and_the_next_message_begins_another(

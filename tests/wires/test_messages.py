@@ -9,7 +9,7 @@ import trio
 
 from .house import POLLING_TOO, Serve, Site, numbers, send_all
 
-# --- Messages
+# --- messages
 
 
 @POLLING_TOO
@@ -147,7 +147,7 @@ async def test_a_role_nobody_knows_is_a_bad_request(site: Site, room: str) -> No
     await ada.expect_refused("bad_request", ada.send(room, "hello", role="oracle"))
 
 
-# --- Older messages
+# --- older messages
 
 
 @POLLING_TOO
@@ -187,7 +187,7 @@ async def test_a_page_that_cannot_be_is_a_bad_request(site: Site, fields: dict[s
     await ada.expect_refused("bad_request", ada.page(room, **fields))
 
 
-# --- Sessions
+# --- sessions
 
 
 async def test_a_session_ends_in_spite_of_heartbeats_and_the_next_message_begins_another(

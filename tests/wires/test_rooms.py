@@ -8,7 +8,7 @@ import pytest
 
 from .house import POLLING_TOO, Site, hear_all, numbers, send_all
 
-# --- Joining and leaving
+# --- joining and leaving
 
 
 @POLLING_TOO
@@ -81,7 +81,7 @@ async def test_rooms_do_not_hear_each_other(site: Site, room: str) -> None:
     await ada.expect_nothing()
 
 
-# --- Typing
+# --- typing
 
 
 @POLLING_TOO
@@ -131,7 +131,7 @@ async def test_who_comes_late_learns_who_types(site: Site, room: str) -> None:
         await client.expect_nothing()
 
 
-# --- Presence
+# --- presence
 
 
 @POLLING_TOO
@@ -183,7 +183,7 @@ async def test_a_presence_heartbeat_says_that_somebody_is_still_here(site: Site,
     assert entered.presence["ada"]["last_active"] == second
 
 
-# --- Read marks
+# --- read marks
 
 
 @POLLING_TOO

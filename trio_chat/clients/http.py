@@ -109,7 +109,7 @@ class HttpSide:
         receive: Any,
         send: Any,
         sync_spawn: object,  # noqa: ARG002  # what hypercorn calls with
-        call_soon: object,  # noqa: ARG002
+        call_soon: object,  # noqa: ARG002  # the same
     ) -> None:
         """Run the application for one request; if it fails, hypercorn answers 500."""
         self._requests += 1

@@ -48,7 +48,7 @@ def jwks_auth(tmp_path: Path) -> Callable[..., Authenticator]:
     return build
 
 
-# --- Key sets
+# --- key sets
 
 
 def test_a_key_set_finds_the_key_by_kid(jwks_auth: Callable[..., Authenticator]) -> None:
@@ -132,7 +132,7 @@ def test_a_key_set_without_a_clear_key_is_refused_at_start(tmp_path: Path, text:
     assert SECRET not in str(caught.value)
 
 
-# --- Keys
+# --- keys
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 from .house import NOW, SECRET, clock
 
-# --- Making tokens
+# --- making tokens
 
 
 def test_a_token_we_make_is_accepted() -> None:
@@ -62,7 +62,7 @@ def test_a_token_that_nobody_would_accept_is_not_made(arguments: tuple[Any, ...]
         make_token(Settings(auth_secret=SECRET), *arguments)
 
 
-# --- The secret of the data directory
+# --- the secret of the data directory
 
 
 def test_the_first_start_makes_a_secret_and_later_ones_keep_it(tmp_path: Path) -> None:

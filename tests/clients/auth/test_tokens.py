@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 from .house import ED25519, HS256, NOW, RSA, SECRET, SOUND, claims, clock, expect_refused, forge, public_pem
 
-# --- Tokens that are accepted
+# --- tokens that are accepted
 
 
 def test_a_sound_token_names_user_rooms_and_roles(auth: Authenticator) -> None:
@@ -76,7 +76,7 @@ def test_a_public_key_decides_the_algorithm(
     assert auth.authenticate(jwt.encode(claims(), key, algorithm)).user == "u1"
 
 
-# --- Insecure mode
+# --- insecure mode
 
 
 def test_insecure_mode_believes_a_name() -> None:

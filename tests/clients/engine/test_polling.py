@@ -308,7 +308,7 @@ async def test_keep_alive(start: Any) -> None:
     assert served.server.statistics().accepted == 1
 
 
-# --- a client that shares no code with us
+# --- floods
 
 
 async def test_floods_of_packets_that_say_nothing_over_polling(start: Any) -> None:

@@ -256,7 +256,7 @@ async def test_end_after_upgrade(start: Any, upgrade: Any) -> None:
     assert not served.engine.sessions
 
 
-# --- a client that shares no code with us
+# --- floods
 
 
 @pytest.mark.parametrize("packet", ["3", "6"], ids=["pongs", "noops"])

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-from .house import SECRET, House
+from tests.clients.lobby_house import SECRET
+
+from .house import House
 
 
 @pytest.fixture

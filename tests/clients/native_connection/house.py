@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_chat.clients.auth import Authenticator, make_token
+from tests.clients.lobby_house import LobbyHouse
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.native_connection import NativeConnection
-from trio_chat.clients.patience import Patience
-from trio_chat.clients.registry import Registry
 from trio_chat.errors import CloseCode, ReplyCode
-from trio_chat.lobby import open_lobby
-from trio_chat.settings import Settings
-from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from trio_chat.lobby import Lobby
-
-
-SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
 
 class FakeLink:
@@ -176,34 +166,13 @@ class Client:
         self.connection.on_closed()
 
 
-class House:
+class House(LobbyHouse):
     """A lobby over memory stores, and doors into it."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.hot = MemoryHotStore(durability="redis")
-        self.archive = MemoryArchive()
-        self._nursery = nursery
-
-    async def open(self, **changes: Any) -> House:
-        """Open the lobby, with these settings."""
-        fields: dict[str, Any] = {"auth_mode": "insecure", "rate_limits": False} | changes
-        self.settings = Settings(**fields)
-        self.lobby: Lobby = await self._nursery.start(self._keep_open)
-        self.registry = Registry(self.settings.max_connections_per_user, clock=trio.current_time)
-        self.authenticator = Authenticator(self.settings, clock=trio.current_time)
-        self.patience = Patience(self.settings.hello_timeout)
-        self._nursery.start_soon(self.patience.run)
-        return self
-
-    async def _keep_open(self, task_status: trio.TaskStatus[Lobby]) -> None:
-        async with open_lobby(hot=self.hot, archive=self.archive, settings=self.settings) as lobby:
-            task_status.started(lobby)
-            await trio.sleep_forever()
 
     def connect(self, **headers: str) -> Client:
         """Connect without a word."""
         link: Any = FakeLink(
-            self._nursery, {name.lower().encode(): text.encode() for name, text in headers.items()}
+            self.nursery, {name.lower().encode(): text.encode() for name, text in headers.items()}
         )
         connection = NativeConnection(
             link,
@@ -220,10 +189,6 @@ class House:
         client.say("hello", user=user)
         await client.expect("welcome", user=user)
         return client
-
-    def token(self, user: str = "ada", rooms: tuple[str, ...] = ("*",), **options: Any) -> str:
-        """Make a token by the clock of the test."""
-        return make_token(self.settings, user, rooms, clock=trio.current_time, **options)
 
     async def greet_with_token(self, **options: Any) -> Client:
         """Connect and say hello with a token of these options."""

@@ -19,7 +19,7 @@ from .house import House
 EPOCH = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-# --- Among others
+# --- among others
 
 
 async def test_everybody_hears_every_change_in_one_order(autojump_clock: MockClock, house: House) -> None:
@@ -94,7 +94,7 @@ async def test_presence_is_per_user(house: House) -> None:
     assert joined["members"] == ["bob", "ada"]
 
 
-# --- Coming back
+# --- coming back
 
 
 async def test_who_comes_back_gets_what_changed(house: House) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 from .house import House
 
-# --- Requests
+# --- requests
 
 
 async def test_every_request_is_answered_with_its_ref(house: House) -> None:
@@ -161,7 +161,7 @@ async def test_what_cannot_be_stored_for_everybody_is_refused(
     assert house.lobby.rooms["r"].statistics().top == 0
 
 
-# --- Who sends nonsense, or too much
+# --- who sends nonsense, or too much
 
 
 async def test_five_bad_requests_in_ten_seconds_end_the_connection(house: House) -> None:

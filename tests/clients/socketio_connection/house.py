@@ -15,31 +15,25 @@ import socketio.packet
 import trio
 from socketio.packet import Packet as TheirPacket
 from trio.testing import wait_all_tasks_blocked
+from typing_extensions import override
 
+from tests.clients.lobby_house import LobbyHouse
 from trio_chat.clients import packets
-from trio_chat.clients.auth import Authenticator, make_token
 from trio_chat.clients.frames import text_frame
 from trio_chat.clients.handshake import Request
 from trio_chat.clients.offsets import read_offset
-from trio_chat.clients.patience import Patience
 from trio_chat.clients.recovery import Recoveries
-from trio_chat.clients.registry import Registry
 from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
 from trio_chat.errors import CloseCode, ReplyCode
-from trio_chat.lobby import open_lobby
-from trio_chat.settings import Settings
-from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio_chat.clients.engine.server import EngineLink
     from trio_chat.clients.engine.terms import Parcel
-    from trio_chat.lobby import Lobby
     from trio_chat.stores.memory import Moment
 
 
-SECRET = "a-secret-of-more-than-thirty-two-bytes"
 LISTS = ["receipt:list", "presence:list"]
 TOO_DEEP = "2" + "[" * 50 + "]" * 50
 
@@ -263,43 +257,15 @@ class Client:
         return places
 
 
-class House:
+class House(LobbyHouse):
     """A server without its sockets, over memory stores that outlive it."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.hot = MemoryHotStore(durability="redis")
-        self.archive = MemoryArchive()
-        self.nursery = nursery
-
-    async def open(self, **changes: Any) -> House:
-        """Open it, with these settings."""
-        fields: dict[str, Any] = {"auth_mode": "insecure", "rate_limits": False} | changes
-        self.settings = Settings(**fields)
-        await self.start()
-        return self
-
+    @override
     async def start(self) -> None:
         """Begin a process."""
-        self._scope = trio.CancelScope()
-        self.lobby: Lobby = await self.nursery.start(self._keep_open)
-        self.registry = Registry(self.settings.max_connections_per_user, clock=trio.current_time)
+        await super().start()
         self.recoveries = Recoveries(self.hot, self.settings.session_expiry_seconds)
-        patience = Patience(self.settings.hello_timeout)
-        self.nursery.start_soon(patience.run)
-        authenticator = Authenticator(self.settings, clock=trio.current_time)
-        self.hall = Hall(self.lobby, authenticator, self.registry, self.recoveries, patience)
-
-    async def _keep_open(self, task_status: trio.TaskStatus[Lobby]) -> None:
-        with self._scope:
-            async with open_lobby(hot=self.hot, archive=self.archive, settings=self.settings) as lobby:
-                task_status.started(lobby)
-                await trio.sleep_forever()
-
-    async def restart(self) -> None:
-        """Kill the process and begin another over the same stores. Its clients hear nothing of it."""
-        self._scope.cancel()
-        await wait_all_tasks_blocked()
-        await self.start()
+        self.hall = Hall(self.lobby, self.authenticator, self.registry, self.recoveries, self.patience)
 
     def call(self, auth: dict[str, Any] | None = None, query: str = "", **headers: str) -> Client:
         """Begin a session without a word."""
@@ -318,10 +284,6 @@ class House:
         for room in rooms:
             await client.join(room)
         return client
-
-    def token(self, user: str = "ada", rooms: tuple[str, ...] = ("*",), **options: Any) -> str:
-        """Make a token by the clock of the test."""
-        return make_token(self.settings, user, rooms, clock=trio.current_time, **options)
 
     async def post(self, *texts: str, room: str = "r", user: str = "bob") -> None:
         """Post messages as somebody who comes in for that and goes again."""

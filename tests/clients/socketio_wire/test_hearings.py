@@ -214,8 +214,9 @@ def test_who_joins_another_room_gets_all_places() -> None:
     """The history is at the new room's place and leaves the others as they were."""
     other = place_of("a", LATER, 3)
 
-    for event in events(SOCKET_IO.voice("r").joined(joined_at(), other)):
-        assert event[-1] == f"{other.decode()},{offset(6)}"
+    offsets = [event[-1] for event in events(SOCKET_IO.voice("r").joined(joined_at(), other))]
+
+    assert offsets == [f"{other.decode()},{offset(6)}"] * 3
 
 
 def test_a_history_is_encoded_once_until_the_room_changes() -> None:

@@ -60,7 +60,7 @@ class TestContract(HotStoreContract):
         return int(self.keys.console("LLEN", Names(self.keys.prefix).quarantine(room)))
 
 
-# --- The layout, and what lives how long
+# --- the layout, and what lives how long
 
 
 async def test_layout(hot: RedisHotStore, keys: Keys) -> None:
@@ -174,7 +174,7 @@ async def test_nothing_is_left_of_rooms_that_ended_clean(hot: RedisHotStore, key
     assert keys.console.keys(f"{keys.prefix}*") == []
 
 
-# --- Opening
+# --- opening
 
 
 def test_prefix_must_be_plain() -> None:

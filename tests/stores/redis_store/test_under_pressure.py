@@ -19,7 +19,7 @@ from trio_chat.stores.redis import RedisHotStore, open_redis
 
 from .house import OTHER
 
-# --- Several writers
+# --- several writers
 
 
 async def test_two_stores_write_one_order(valkey_process: EmbeddedValkey, prefix: str) -> None:
@@ -83,7 +83,7 @@ async def test_loads_see_one_moment(valkey_process: EmbeddedValkey, prefix: str)
                 )
 
 
-# --- A server out of memory
+# --- a server out of memory
 
 
 async def test_full_server_writes_nothing_half(own_valkey: EmbeddedValkey, own_console: Console) -> None:

@@ -7,7 +7,7 @@ again. So it has *generations*: what was seen in one holds for the next only up 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 from typing_extensions import override
@@ -35,7 +35,7 @@ class Known(msgspec.Struct, frozen=True):
     def meet(self, other: Known) -> Known | None:
         """Return both together, or None if they contradict each other."""
         fields = [_meet(one, two) for one, two in zip(_fields(self), _fields(other), strict=True)]
-        return None if _CLASH in fields else Known(*fields)  # type: ignore[arg-type]
+        return None if _CLASH in fields else Known(*fields)
 
 
 _CLASH = object()
@@ -45,7 +45,7 @@ def _fields(known: Known) -> tuple[object, ...]:
     return known.id, known.what, known.content, known.user
 
 
-def _meet(one: object, two: object) -> object:
+def _meet(one: Any, two: Any) -> Any:
     if one is None or one == two:
         return two
     return one if two is None else _CLASH
