@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +20,7 @@ from typing_extensions import override
 
 from trio_chat.errors import TrioChatError
 from trio_chat.failures import explain
+from trio_chat.jitter import between
 from trio_chat.refusals import Refusals
 from trio_chat.traces import span
 from trio_chat.unarchived import Unarchived
@@ -182,7 +182,7 @@ class Syncer:
 
     def _back_off(self, error: Exception) -> None:
         low, high = _BACKOFF
-        delay = min(low * 2 ** min(self._behind, 16), high) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        delay = min(low * 2 ** min(self._behind, 16), high) * between(0.5, 1.0)
         self._behind += 1
         self._failed += 1
         self._not_before = trio.current_time() + delay

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import trio
+
+from trio_chat.jitter import between
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +44,10 @@ class Backoff:
     Args:
         first: the longest first pause, in seconds.
         cap: the longest of all.
-        chance: a number in [0, 1); each pause is between half of itself and all of it.
+        chance: draws a number from one to another; each pause is between half of itself and all of it.
     """
 
-    def __init__(self, first: float, cap: float, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, first: float, cap: float, chance: Callable[[float, float], float] = between) -> None:
         self._first = first
         self._cap = cap
         self._chance = chance
@@ -56,7 +57,7 @@ class Backoff:
         """Return the next pause in seconds; the one after it may be twice as long."""
         pause = self._pause
         self._pause = min(self._cap, pause * 2)
-        return pause * (0.5 + self._chance() / 2)
+        return pause * self._chance(0.5, 1)
 
     def reset(self) -> None:
         """Begin again: things have been well for a while."""

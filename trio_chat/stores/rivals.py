@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import random
 import secrets
 import socket
 from typing import TYPE_CHECKING, Annotated, Final
@@ -22,6 +21,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.errors import TrioChatError
+from trio_chat.jitter import between
 
 if TYPE_CHECKING:
     from trio_chat.stores.base import HotStore
@@ -81,7 +81,7 @@ class Rivals:
                 if self._hot.healthy:
                     await self._beat()
                 # Two that beat in step might hide from each other.
-                await trio.sleep(_BEAT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+                await trio.sleep(_BEAT_SECONDS * between(0.8, 1.2))
         finally:
             if self._hot.healthy:
                 with trio.move_on_after(_ENDING_SECONDS, shield=True):
