@@ -381,7 +381,7 @@ class _CrashNotes(logging.Handler):
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
-        self._logger = logging.getLogger("trio_chat.lobby")
+        self._logger = logging.getLogger("trio_chat.supervision")
 
     def __enter__(self) -> None:
         self._logger.addHandler(self)
