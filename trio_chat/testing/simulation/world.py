@@ -29,7 +29,8 @@ from trio_chat.testing.faults import Faults
 from trio_chat.testing.process import Process
 from trio_chat.testing.record import Record
 from trio_chat.testing.simulation import plan as do
-from trio_chat.testing.simulation.client import Client, Log
+from trio_chat.testing.simulation.client import Client
+from trio_chat.testing.simulation.log import Log
 from trio_chat.testing.simulation.network import Network
 from trio_chat.testing.simulation.store import RestartingHotStore
 from trio_chat.testing.verdict import log as it
