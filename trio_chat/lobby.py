@@ -21,6 +21,7 @@ from typing_extensions import override
 from trio_chat.counts import TurnCounts
 from trio_chat.errors import Unavailable
 from trio_chat.gathering import Gathering
+from trio_chat.live_view import LiveView
 from trio_chat.mail import Leave, Look, View
 from trio_chat.message import check_room
 from trio_chat.paging import read_page
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from trio_chat.mail import Mail
     from trio_chat.message import Position
     from trio_chat.paging import Page
-    from trio_chat.stores.base import Archive, Batch, HotStore, Session
+    from trio_chat.stores.base import Archive, HotStore
     from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -85,8 +86,8 @@ class Lobby:
         self.archive = archive
         self.settings = settings
         self.now = now
-        self.syncer = Syncer(hot, archive, settings, _Live(self), traces)
         self.rooms: dict[str, Room] = {}
+        self.syncer = Syncer(hot, archive, settings, LiveView(self.rooms), traces)
         self.gathering = Gathering()
         """For whoever brings mail of many in one go: each room then takes its part as one turn."""
         self.counts = TurnCounts()
@@ -247,52 +248,6 @@ class Lobby:
     def unsaved(self) -> dict[str, int]:
         """Return the rooms with events that neither store has, and how many each has."""
         return {room.name: room.ledger.backlog for room in self.rooms.values() if room.ledger.backlog}
-
-
-class _Live:
-    """The rooms, as the syncer sees them."""
-
-    def __init__(self, lobby: Lobby) -> None:
-        self._lobby = lobby
-
-    def _find(self, session: Session) -> Room | None:
-        room = self._lobby.rooms.get(session.room)
-        return room if room is not None and room.ledger.session == session else None
-
-    def unsynced(self) -> list[Session]:
-        """See `LiveRooms`."""
-        rooms = self._lobby.rooms.values()
-        # Read marks alone may be waiting, too.
-        return [
-            room.ledger.session
-            for room in rooms
-            if room.ledger.history.unsynced or room.unsynced() is not None
-        ]
-
-    def held(self, session: Session) -> Batch | None:
-        """See `LiveRooms`."""
-        room = self._find(session)
-        return None if room is None else room.unsynced()
-
-    def is_degraded(self, session: Session) -> bool:
-        """See `LiveRooms`."""
-        room = self._find(session)
-        return room is not None and room.ledger.degraded
-
-    def note_lost(self, session: Session) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.doubt()
-
-    def note_torn(self, session: Session) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.doubt(torn=True)
-
-    def note_synced(self, session: Session, seq: int) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.ledger.history.mark_synced(seq)
 
 
 @asynccontextmanager
