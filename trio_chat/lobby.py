@@ -2,8 +2,7 @@
 
 1. `mail` is synchronous: between finding a room and putting mail into it nothing else can happen, so nobody ever
    holds a room that has retired.
-2. A crash stays in its room. The room is restarted from the hot store after a short, growing pause, with its
-   members still there; after five crashes within a minute that room alone is closed.
+2. A crash stays in its room; `supervision` says how.
 3. Nurseries nest in the order of shutdown: rooms finish the mail they have, then the syncer makes its last round.
 """
 
@@ -21,15 +20,15 @@ from typing_extensions import override
 
 from trio_chat.counts import TurnCounts
 from trio_chat.errors import Unavailable
-from trio_chat.failures import describe
 from trio_chat.gathering import Gathering
-from trio_chat.ledger import Overtaken
+from trio_chat.live_view import LiveView
 from trio_chat.mail import Leave, Look, View
 from trio_chat.message import check_room
 from trio_chat.paging import read_page
 from trio_chat.room import Room
 from trio_chat.seat import Seat, ask, ignore
 from trio_chat.settings import Settings
+from trio_chat.supervision import supervise
 from trio_chat.syncer import Syncer
 from trio_chat.traces import span
 
@@ -39,15 +38,11 @@ if TYPE_CHECKING:
     from trio_chat.mail import Mail
     from trio_chat.message import Position
     from trio_chat.paging import Page
-    from trio_chat.stores.base import Archive, Batch, HotStore, Session
+    from trio_chat.stores.base import Archive, HotStore
     from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
 
-_CRASHES = 5
-_CRASH_SECONDS = 60.0
-_PAUSE = 0.05
-_LONGEST_PAUSE = 5.0
 # At the end: how long the rooms may take to finish the mail they have, and the syncer for its last round.
 _DRAIN_SECONDS = 5.0
 _LAST_ROUND_SECONDS = 5.0
@@ -91,8 +86,8 @@ class Lobby:
         self.archive = archive
         self.settings = settings
         self.now = now
-        self.syncer = Syncer(hot, archive, settings, _Live(self), traces)
         self.rooms: dict[str, Room] = {}
+        self.syncer = Syncer(hot, archive, settings, LiveView(self.rooms), traces)
         self.gathering = Gathering()
         """For whoever brings mail of many in one go: each room then takes its part as one turn."""
         self.counts = TurnCounts()
@@ -224,43 +219,16 @@ class Lobby:
         if not self._running:
             self._finished.set()
 
+    def _note_crash(self) -> None:
+        self._crashes += 1
+
     async def _run(self, room: Room) -> None:
         try:
-            await self._supervise(room)
+            await supervise(room, self._note_crash)
         finally:
             self._running -= 1
             if not self._running and self._finish_by is not None:
                 self._finished.set()
-
-    async def _supervise(self, room: Room) -> None:
-        crashes: list[float] = []
-        while not room.over:
-            try:
-                await room.run()
-            except Overtaken as error:
-                logger.warning(
-                    "room %s is loaded anew: %s",
-                    room.name,
-                    error,
-                    extra={"event": "reload", "room": room.name},
-                )
-                room.recover(Unavailable("the room was changed elsewhere; try again"))
-                await trio.sleep(_PAUSE)
-            except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
-                self._crashes += 1
-                crashes = [at for at in crashes if at > trio.current_time() - _CRASH_SECONDS]
-                crashes.append(trio.current_time())
-                logger.error(  # noqa: TRY400 - what an exception says may quote somebody
-                    "room %s crashed (%d times within a minute): %s",
-                    room.name,
-                    len(crashes),
-                    describe(failure),
-                    extra={"event": "crash", "room": room.name},
-                )
-                if len(crashes) >= _CRASHES and not room.holds_alone:
-                    room.close("the room failed too often and was closed; join again later")
-                room.recover(Unavailable("the room failed on this request; it was not carried out again"))
-                await trio.sleep(min(_PAUSE * 2 ** (len(crashes) - 1), _LONGEST_PAUSE))
 
     @asynccontextmanager
     async def open_rooms(self) -> AsyncGenerator[None, None]:
@@ -280,52 +248,6 @@ class Lobby:
     def unsaved(self) -> dict[str, int]:
         """Return the rooms with events that neither store has, and how many each has."""
         return {room.name: room.ledger.backlog for room in self.rooms.values() if room.ledger.backlog}
-
-
-class _Live:
-    """The rooms, as the syncer sees them."""
-
-    def __init__(self, lobby: Lobby) -> None:
-        self._lobby = lobby
-
-    def _find(self, session: Session) -> Room | None:
-        room = self._lobby.rooms.get(session.room)
-        return room if room is not None and room.ledger.session == session else None
-
-    def unsynced(self) -> list[Session]:
-        """See `LiveRooms`."""
-        rooms = self._lobby.rooms.values()
-        # Read marks alone may be waiting, too.
-        return [
-            room.ledger.session
-            for room in rooms
-            if room.ledger.history.unsynced or room.unsynced() is not None
-        ]
-
-    def held(self, session: Session) -> Batch | None:
-        """See `LiveRooms`."""
-        room = self._find(session)
-        return None if room is None else room.unsynced()
-
-    def is_degraded(self, session: Session) -> bool:
-        """See `LiveRooms`."""
-        room = self._find(session)
-        return room is not None and room.ledger.degraded
-
-    def note_lost(self, session: Session) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.doubt()
-
-    def note_torn(self, session: Session) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.doubt(torn=True)
-
-    def note_synced(self, session: Session, seq: int) -> None:
-        """See `LiveRooms`."""
-        if (room := self._find(session)) is not None:
-            room.ledger.history.mark_synced(seq)
 
 
 @asynccontextmanager

@@ -15,15 +15,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import trio
 from typing_extensions import override
 
 from trio_chat.clients.bucket import Bucket
+from trio_chat.clients.letters import mail_of
 from trio_chat.clients.vocabulary import (
-    DeleteMessage,
-    EditMessage,
     GetHistory,
     Heartbeat,
     JoinRoom,
@@ -32,15 +31,9 @@ from trio_chat.clients.vocabulary import (
     Ref,
     RefreshToken,
     RoomRequest,
-    SendMessage,
-    StartTyping,
-    StopTyping,
-    TouchPresence,
-    UpdateReceipt,
 )
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
-from trio_chat.mail import Accepted, Answer, Delete, Done, Edit, Join, Joined, Leave, Post, Read, Touch, Type
-from trio_chat.message import check_content, check_metadata, check_role
+from trio_chat.mail import Accepted, Answer, Done, Join, Joined, Leave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -332,27 +325,8 @@ class Connection(ABC, Generic[L]):
             self._say_left(ref, room)
 
     def _in_room(self, request: RoomRequest, identity: Identity) -> None:
-        if isinstance(request, SendMessage):
-            self._send(request, identity)
-            return
-        room, user, moderator = request.room, identity.user, identity.may_moderate
-        done = partial(self._done, request.ref, room)
+        room = request.room
         match request:
-            case EditMessage(id=name):
-                limit = self._settings.max_message_bytes
-                content = check_content(request.content, limit)
-                metadata = None if request.metadata is None else check_metadata(request.metadata, limit)
-                self._lobby.mail(room, Edit(user, moderator, name, content, metadata, done))
-            case DeleteMessage(id=name):
-                self._lobby.mail(room, Delete(user, moderator, name, done))
-            case StartTyping():
-                self._lobby.mail(room, Type(user, True, done))
-            case StopTyping():
-                self._lobby.mail(room, Type(user, False, done))
-            case UpdateReceipt():
-                self._lobby.mail(room, Read(user, request.message_id, done))
-            case TouchPresence():
-                self._lobby.mail(room, Touch(user, done))
             case LeaveRoom():
                 del self._rooms[room]
                 self._rooms_changed()
@@ -360,23 +334,10 @@ class Connection(ABC, Generic[L]):
             case GetHistory():
                 self._read_page(request)
             case _:
-                assert_never(request)
-
-    def _send(self, request: SendMessage, identity: Identity) -> None:
-        role = check_role(request.role)
-        if not identity.may_post_as(role):
-            raise BadRequest(f"role: this token may not post as {role}", ReplyCode.FORBIDDEN)
-        limit = self._settings.max_message_bytes
-        post = Post(
-            user=identity.user,
-            role=role,
-            content=check_content(request.content, limit),
-            metadata={} if request.metadata is None else check_metadata(request.metadata, limit),
-            key=request.id,
-            answer=partial(self._done, request.ref, request.room),
-            outlet=self._link.outlet if self.acknowledges_all or request.ref is not None else None,
-        )
-        self._lobby.mail(request.room, post)
+                limit = self._settings.max_message_bytes
+                outlet = self._link.outlet if self.acknowledges_all or request.ref is not None else None
+                done = partial(self._done, request.ref, room)
+                self._lobby.mail(room, mail_of(request, identity, limit, done, outlet))
 
     def _done(self, ref: Ref, room: str, answer: Answer) -> None:
         if isinstance(answer, Accepted):

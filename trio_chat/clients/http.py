@@ -4,7 +4,7 @@
    ours. `_Connection` does what hypercorn's `TCPServer` does for a socket of its own, for a stream from which a head
    has been read already.
 2. One connection is one task, and one more for each request while it is answered.
-3. hypercorn gets to see one request at a time, each in an `_Http1` of its own, and only after its head was judged as
+3. hypercorn gets to see one request at a time, each in an `Http1` of its own, and only after its head was judged as
    the connection's first was. What comes behind a request waits here, so that we go on reading and notice when the
    client leaves; of that, `_AHEAD` bytes may come before the answer is out.
 4. Nothing waits without a limit: between requests `_KEEP_ALIVE`, a response that makes no progress
@@ -27,13 +27,13 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from typing_extensions import override
 
 from trio_chat.clients.handshake import HeadReader, Refused, wants_websocket
+from trio_chat.clients.http1 import Http1
 from trio_chat.clients.reception import read_head
 from trio_chat.failures import describe
 
@@ -132,56 +132,6 @@ def _note(failure: BaseException) -> None:
 _UNBOUNDED: Final[Any] = math.inf
 
 
-class _OneRequest(h11.Connection):
-    """An h11 connection that reads no further than the end of its request.
-
-    Attributes:
-        read: whether that was reached.
-    """
-
-    read = False
-
-    @override
-    def next_event(self) -> Any:
-        """Return the next event of the request. Behind its end nothing ever comes."""
-        if self.read:
-            return h11.NEED_DATA
-        event = super().next_event()
-        self.read = isinstance(event, h11.EndOfMessage)
-        return event
-
-
-class _Http1(H11Protocol):
-    """hypercorn's HTTP/1.1 for one request and nothing else: neither HTTP/2 nor its WebSockets."""
-
-    def __init__(self, app: Any, config: Config, *rest: Any) -> None:
-        super().__init__(app, config, *rest)
-        self._one = _OneRequest(h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size)
-        self.connection = self._one
-
-    @property
-    def ahead(self) -> bytes:
-        """What has come behind the request, as far as that was read."""
-        return self._one.trailing_data[0] if self._one.read else b""
-
-    @override
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Overlook an offer of HTTP/2, whichever way it is made."""
-
-    @override
-    async def _create_stream(self, request: h11.Request) -> None:
-        """Begin an HTTP request, whatever it would like to become."""
-        headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
-        await super()._create_stream(
-            h11.Request(
-                method=request.method,
-                target=request.target,
-                headers=headers,
-                http_version=request.http_version,
-            )
-        )
-
-
 class _Connection:
     """One connection. Lives as long as `run`."""
 
@@ -199,7 +149,7 @@ class _Connection:
         self._patience = trio.CancelScope()
         self._until = math.inf
         """When to stop waiting for bytes."""
-        self._protocol: _Http1 | None = None
+        self._protocol: Http1 | None = None
         """That of the request that is being answered, or was last."""
         self._answered = False
         self._lost = False
@@ -260,10 +210,10 @@ class _Connection:
                 return protocol.ahead + received
         return None
 
-    def _begin(self, group: TaskGroup) -> _Http1:
+    def _begin(self, group: TaskGroup) -> Http1:
         secure = isinstance(self._stream, trio.SSLStream)
         sock: Any = _socket_of(self._stream)
-        return _Http1(
+        return Http1(
             self._app,
             self._config,
             self._context,

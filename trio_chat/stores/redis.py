@@ -36,13 +36,13 @@ from trio_chat.stores.base import (
     check_note,
 )
 from trio_chat.stores.behind import Behind
-from trio_chat.stores.entries import encode
+from trio_chat.stores.redis_append import APPEND, append_arguments, conflict_of, receipt_arguments
 from trio_chat.stores.redis_checks import check_server, warn_of_settings
 from trio_chat.stores.redis_mending import Mender, session_script, settled
+from trio_chat.stores.redis_quarantine import Quarantine
 from trio_chat.stores.redis_records import (
     Entries,
     Names,
-    encode_receipt,
     look_at,
     read_entries,
     read_receipts,
@@ -56,35 +56,22 @@ from trio_chat.stores.resp import Argument, Limits, ReplyError, Resp, RespStatis
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
     from trio_chat.message import Event, Receipt
     from trio_chat.stores.resp_script import PackedCall
 
-_QUARANTINED: Final = 1000
+_log = logging.getLogger(__name__)
+
 # Another look is needed if the session changed between two calls, or had to be mended.
 _LOOKS: Final = 5
 _PIECE: Final = 25
 """How many entries are read at a time: a tenth of a millisecond."""
 _CALLS: Final = 20_000
-_log = logging.getLogger("trio_chat.stores.redis")
 
-
-_APPEND: Final = session_script("append.lua")
 _SYNCED: Final = session_script("synced.lua")
 _END: Final = session_script("end.lua")
 _UNSYNCED: Final = session_script("unsynced.lua")
-_QUARANTINE: Final = session_script("quarantine.lua")
-
-
-def _conflict(reply: Any) -> Conflict | None:
-    """Return what an append answered. Raises one of `_NONSENSE` if that is no answer to one."""
-    if reply is None:
-        return None
-    epoch, top, token = reply
-    return Conflict(epoch.decode(errors="replace") or None, int(top), token.decode(errors="replace"))
-
-
 # What reading an answer of another kind than expected raises.
 _NONSENSE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _Method = TypeVar("_Method", bound="Callable[..., Coroutine[Any, Any, Any]]")
@@ -140,14 +127,14 @@ class RedisHotStore:
         self._names = names
         self._lifetime = round(lifetime * 1000)
         self._incarnation = incarnation
-        self._unreadable = 0
         self._mender = Mender(resp, names)
+        self._quarantine = Quarantine(self._mender)
         self._calls: dict[Session, PackedCall] = {}
         """The beginning of each session's appends, packed."""
 
     @override
     def __repr__(self) -> str:
-        return f"<RedisHotStore {self._resp!r} unreadable={self._unreadable} mended={self._mender.mended}>"
+        return f"<RedisHotStore {self._resp!r} unreadable={self._quarantine.unreadable} mended={self._mender.mended}>"
 
     @property
     def healthy(self) -> bool:
@@ -172,7 +159,7 @@ class RedisHotStore:
 
     def statistics(self) -> RedisStatistics:
         """Return the counts of now."""
-        return RedisStatistics(self._unreadable, self._mender.mended, self._resp.statistics())
+        return RedisStatistics(self._quarantine.unreadable, self._mender.mended, self._resp.statistics())
 
     async def probe(self) -> None:
         """See `HotStore.probe`."""
@@ -191,8 +178,7 @@ class RedisHotStore:
             if view[0] != session.epoch.encode():
                 continue
             if (read := read_view(view)) is not None:
-                if read.entries.unreadable:
-                    await self._set_aside(session, read.entries)
+                await self._quarantine.take_unreadable(session, read.entries)
                 stored = read.stored(session.epoch, self.incarnation)
                 self._behind.note_current(session)
                 return msgspec.structs.replace(stored, trusted=False) if session in self._behind else stored
@@ -215,13 +201,16 @@ class RedisHotStore:
         """See `HotStore.append`."""
         connects = self._resp.connects
         reply = await self._mender.run(
-            _APPEND,
+            APPEND,
             write.session,
-            lambda: (self._names.room(write.session.room), *self._arguments(write)),
+            lambda: (
+                self._names.room(write.session.room),
+                *append_arguments(write, self._incarnation(), self._lifetime),
+            ),
         )
         if reply is None and self._replicas is not None and not await self._replicas.confirm(connects):
             return Unconfirmed()
-        return _conflict(reply)
+        return conflict_of(reply)
 
     def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
         """See `HotStore.submit`."""
@@ -232,7 +221,7 @@ class RedisHotStore:
                 done(Unsettled(str(reply)))
             else:
                 try:
-                    outcome = reply if isinstance(reply, TrioChatError) else _conflict(reply)
+                    outcome = reply if isinstance(reply, TrioChatError) else conflict_of(reply)
                 except _NONSENSE as error:
                     outcome = self.distrust(error)
                 done(outcome)
@@ -244,7 +233,7 @@ class RedisHotStore:
                 settle(reply)
 
         call = self._calls.get(write.session) or self._new_call(write.session)
-        packed = call.with_arguments(self._arguments(write))
+        packed = call.with_arguments(append_arguments(write, self._incarnation(), self._lifetime))
         if self._replicas is not None:
             return self._replicas.post(packed, settle_replicated)
         return self._resp.post(packed, settle)
@@ -253,25 +242,9 @@ class RedisHotStore:
         if len(self._calls) >= _CALLS:
             self._calls.clear()
         room, epoch = session.room, session.epoch
-        call = _APPEND.packed(self._names.session(session), (room, epoch, self._names.room(room)))
+        call = APPEND.packed(self._names.session(session), (room, epoch, self._names.room(room)))
         self._calls[session] = call
         return call
-
-    def _arguments(self, write: Append) -> list[Argument]:
-        arguments: list[Argument] = [
-            *(write.expect, write.top, write.first, write.floor, write.token),
-            *(self._incarnation(), write.remember, self._lifetime),
-            *(len(write.events), len(write.superseded), len(write.keys), len(write.carried)),
-        ]
-        for event in write.events:
-            arguments += (event.seq, encode(event))
-        if not (write.superseded or write.keys or write.carried or write.receipts):
-            return arguments
-        arguments += write.superseded
-        arguments += [f"{seq} {name}" for name, seq in write.keys]
-        arguments += _pairs(write.carried)
-        arguments += _pairs(write.receipts)
-        return arguments
 
     def note_behind(self, session: Session, behind: bool) -> None:
         """See `HotStore.note_behind`."""
@@ -296,8 +269,7 @@ class RedisHotStore:
         top, synced, raw, pairs = int(reply[0]), int(reply[1]), reply[2], reply[3]
         upto = top if len(raw) <= limit else min(top, seq_of(raw[limit - 1][0]))
         entries = await _read_in_pieces(raw[:limit])
-        if entries.unreadable:
-            await self._set_aside(session, entries)
+        await self._quarantine.take_unreadable(session, entries)
         receipts = read_receipts(pairs)
         if strange := strange_receipts(pairs, receipts):
             # Nobody could ever say that these are archived, and the session would be dirty for good.
@@ -310,7 +282,8 @@ class RedisHotStore:
     ) -> None:
         """See `HotStore.mark_synced`."""
         calls = [
-            (session, [seq, self._lifetime, *_pairs(receipts.get(session, {}))]) for session, seq in marks
+            (session, [seq, self._lifetime, *receipt_arguments(receipts.get(session, {}))])
+            for session, seq in marks
         ]
         await self._mender.run_all(_SYNCED, calls)
 
@@ -321,7 +294,7 @@ class RedisHotStore:
 
     async def quarantine(self, session: Session, seq: int, why: str) -> None:
         """See `HotStore.quarantine`."""
-        await self._quarantine(session, [(b"%d-0" % seq, why)])
+        await self._quarantine.take(session, [(b"%d-0" % seq, why)])
 
     def distrust(self, error: Exception) -> Unavailable:
         """Give the connection up, after an answer that is none to what was asked. Returns what to raise."""
@@ -353,27 +326,6 @@ class RedisHotStore:
         check_note(name)
         [reply] = await self._resp.pipeline([("DEL", self._names.note(name))])
         settled(reply)
-
-    async def _set_aside(self, session: Session, entries: Entries) -> None:
-        self._unreadable += len(entries.unreadable)
-        _log.warning(
-            "%d unreadable entries of room %s go to quarantine", len(entries.unreadable), session.room
-        )
-        await self._quarantine(session, entries.unreadable)
-
-    async def _quarantine(self, session: Session, entries: Sequence[tuple[bytes, str]]) -> None:
-        arguments: list[Argument] = [_QUARANTINED]
-        for name, why in entries:
-            header = {"epoch": session.epoch, "id": name.decode(errors="replace"), "why": why}
-            arguments += (name, msgspec.json.encode(header))
-        await self._mender.run(_QUARANTINE, session, lambda: arguments)
-
-
-def _pairs(receipts: Mapping[str, Receipt]) -> Iterator[Argument]:
-    """Yield users and their read marks, as the scripts want them."""
-    for user, receipt in receipts.items():
-        yield user
-        yield encode_receipt(receipt)
 
 
 @asynccontextmanager

@@ -5,15 +5,15 @@ One buffer, no tasks. It answers pings while it is read.
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Self
 
 import msgspec
 import trio
 from typing_extensions import override
 
+from trio_chat.testing.frames import CLOSE, PING, PONG, TEXT, frame, unframe
+
 _CHUNK = 65_536
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the sample of RFC 6455; it need not be secret
 _HEADS = 65_536
 
@@ -87,7 +87,7 @@ class Wire:
 
     async def ping(self) -> None:
         """Send a ping; `pongs` counts the answers. Raises `Gone`."""
-        await self._send(frame(b"", _PING))
+        await self._send(frame(b"", PING))
 
     async def receive(self) -> list[dict[str, Any]]:
         """Wait for what the server says next, and return all of it that is here. Cancelling is safe.
@@ -111,13 +111,13 @@ class Wire:
     async def _take_frames(self, said: list[dict[str, Any]]) -> None:
         while (found := unframe(self._buffer)) is not None:
             opcode, payload = found
-            if opcode == _TEXT:
+            if opcode == TEXT:
                 said.append(_decode(payload))
-            elif opcode == _PING:
-                await self._send(frame(payload, _PONG))
-            elif opcode == _PONG:
+            elif opcode == PING:
+                await self._send(frame(payload, PONG))
+            elif opcode == PONG:
                 self.pongs += 1
-            elif opcode == _CLOSE:
+            elif opcode == CLOSE:
                 raise Gone(int.from_bytes(payload[:2]) if len(payload) > 1 else 1005)
 
     def abort(self) -> None:
@@ -139,32 +139,3 @@ class Wire:
                 await self.stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise Gone(1006) from None
-
-
-def frame(payload: bytes, opcode: int = _TEXT) -> bytes:
-    """Return a whole frame as clients send it. Its mask is zero, which is a mask as good as any on a loopback."""
-    size = len(payload)
-    if size < 126:  # noqa: PLR2004 - RFC 6455, section 5.2, as are the other numbers
-        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
-    elif size < 65_536:  # noqa: PLR2004
-        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
-    else:
-        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
-    return head + b"\0\0\0\0" + payload
-
-
-def unframe(buffer: bytearray) -> tuple[int, bytes] | None:
-    """Take a whole, unmasked frame off the front of the buffer; None if there is none yet."""
-    if len(buffer) < 2:  # noqa: PLR2004
-        return None
-    size, start = buffer[1] & 0x7F, 2
-    if size >= 126:  # noqa: PLR2004
-        start = 4 if size == 126 else 10  # noqa: PLR2004
-        if len(buffer) < start:
-            return None
-        size = int.from_bytes(buffer[2:start])
-    if len(buffer) < start + size:
-        return None
-    opcode, payload = buffer[0] & 0x0F, bytes(buffer[start : start + size])
-    del buffer[: start + size]
-    return opcode, payload

@@ -14,14 +14,15 @@ import msgspec
 import trio
 from typing_extensions import override
 
-from trio_chat.clients.frames import CLOSE, MAX_CONTROL, PING, TEXT, pong_frame
 from trio_chat.errors import ReplyCode
 from trio_chat.message import Position
+from trio_chat.testing.frames import CLOSE, PING, PONG, TEXT, frame, unframe
 from trio_chat.testing.verdict import log as it
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trio_chat.testing.simulation.log import Log
     from trio_chat.testing.simulation.network import Connection, Network
     from trio_chat.testing.simulation.plan import Guest
 
@@ -30,34 +31,11 @@ _HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 _SOON = 0.5
-_LONG = 126
-"""What stands for a length of two bytes that follows."""
 _OPEN = {ReplyCode.UNAVAILABLE, ReplyCode.ROOM_CLOSED}
 """The codes that leave open what became of a request."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class Log:
-    """What all clients saw, in order. Lives as long as a simulation."""
-
-    def __init__(self) -> None:
-        self.entries: list[it.Entry] = []
-        self._ops = 0
-
-    @override
-    def __repr__(self) -> str:
-        return f"<Log entries={len(self.entries)}>"
-
-    def add(self, entry: it.Entry) -> None:
-        """Note something."""
-        self.entries.append(entry)
-
-    def next_op(self) -> int:
-        """Return the number of the next operation."""
-        self._ops += 1
-        return self._ops
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -192,7 +170,7 @@ class Client:
             known.asked = known.live = False
 
     async def _read(self, connection: Connection) -> None:
-        held = b""
+        held = bytearray()
         shaken = False
         while data := await connection.down.receive():
             held += data
@@ -203,19 +181,19 @@ class Client:
                 if not head.startswith(b"HTTP/1.1 101"):
                     return
                 shaken, held = True, rest
-            while (frame := _frame(held)) is not None:
-                first, payload, held = frame
-                if first == CLOSE:
+            while (found := unframe(held)) is not None:
+                opcode, payload = found
+                if opcode == CLOSE:
                     return
-                if first == PING:
-                    connection.up.send_nowait(_masked(pong_frame(payload)))
-                elif first == TEXT:
+                if opcode == PING:
+                    connection.up.send_nowait(frame(payload, PONG))
+                elif opcode == TEXT:
                     self._hear(_decode(payload))
 
     def _say(self, said: dict[str, Any]) -> None:
         if self._connection is not None:
             payload = _encode({name: value for name, value in said.items() if value is not None})
-            self._connection.up.send_nowait(_text(payload))
+            self._connection.up.send_nowait(frame(payload))
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         async def wait() -> None:
@@ -361,32 +339,3 @@ class Client:
 
 def _seen(message: dict[str, Any]) -> it.Seen:
     return it.Seen(message["id"], message["userId"], message["content"], message["seq"], message["rev"])
-
-
-def _frame(held: bytes) -> tuple[int, bytes, bytes] | None:
-    """Take the first frame of a server off what came: its first byte, its payload, the rest."""
-    start = 2
-    if len(held) < start:
-        return None
-    size = held[1]
-    if size > MAX_CONTROL:
-        start = 4 if size == _LONG else 10
-        if len(held) < start:
-            return None
-        size = int.from_bytes(held[2:start], "big")
-    if len(held) < start + size:
-        return None
-    return held[0], held[start : start + size], held[start + size :]
-
-
-def _text(payload: bytes) -> bytes:
-    size = len(payload)
-    length = (
-        bytes((0x80 | size,)) if size <= MAX_CONTROL else bytes((0x80 | _LONG,)) + size.to_bytes(2, "big")
-    )
-    # A mask of zeros changes nothing.
-    return bytes((TEXT,)) + length + bytes(4) + payload
-
-
-def _masked(control: bytes) -> bytes:
-    return bytes((control[0], 0x80 | control[1])) + bytes(4) + control[2:]

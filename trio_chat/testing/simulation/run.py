@@ -61,7 +61,7 @@ def run_plan(plan: Plan, *, excuse_reuse: bool = True) -> Outcome:
             trio.run(world.run, clock=clock)
         except* Exception as escaped:  # noqa: BLE001 - it is what a simulation is there to find
             findings += (Finding("liveness", END, f"an exception escaped: {_trace(escaped)}"),)
-    contents = world.contents()
+    contents = world.stores.contents()
     verdict = judge(world.log.entries, contents, limit=plan.limit)
     return Outcome(plan, tuple(world.log.entries), contents, findings + verdict.findings, verdict.looked)
 

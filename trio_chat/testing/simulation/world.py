@@ -21,29 +21,24 @@ from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
-from trio_chat.message import Deleted, Event
 from trio_chat.settings import Settings
-from trio_chat.stores.memory import MemoryArchive
 from trio_chat.testing.clients import Clients
-from trio_chat.testing.faults import Faults
 from trio_chat.testing.process import Process
 from trio_chat.testing.record import Record
 from trio_chat.testing.simulation import plan as do
-from trio_chat.testing.simulation.client import Client, Log
+from trio_chat.testing.simulation.client import Client
+from trio_chat.testing.simulation.log import Log
 from trio_chat.testing.simulation.network import Network
-from trio_chat.testing.simulation.store import RestartingHotStore
+from trio_chat.testing.simulation.stores import Stores
 from trio_chat.testing.verdict import log as it
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trio.testing import MockClock
 
     from trio_chat.clients.transport import Link
     from trio_chat.lobby import Lobby
     from trio_chat.mail import Mail
     from trio_chat.stores.base import Session
-    from trio_chat.testing.script import StoreName
 
 # What a connection takes before the server has to wait, and what the server holds beyond that.
 _PIPE = 1024
@@ -81,6 +76,7 @@ class World:
 
     Attributes:
         log: what the clients saw.
+        stores: what outlives a process.
     """
 
     def __init__(self, plan: do.Plan, clock: MockClock, *, excuse_reuse: bool = True) -> None:
@@ -89,13 +85,9 @@ class World:
         self._clock = clock
         self._excuse_reuse = excuse_reuse
         self._settings = settings_of(plan)
-        self._offsets: dict[do.Clock, float] = {"wall": 0.0, "store": 0.0}
-        self._hot = RestartingHotStore(expiry=plan.expiry, clock=self._store_clock)
-        self._archive = MemoryArchive()
-        self._faults: dict[StoreName, Faults] = {
-            "hot": Faults(self._hot, timeout=1.0, seen=self._hot.remember),
-            "archive": Faults(self._archive, timeout=5.0),
-        }
+        self._ahead = 0.0
+        """How far the wall clock is ahead, in seconds."""
+        self.stores = Stores(plan.expiry, self.log, self._is_live, excuse_reuse=excuse_reuse)
         self._authenticator = Authenticator(self._settings)
         self._network = Network(_PIPE)
         self._clients = [
@@ -105,9 +97,7 @@ class World:
         self._server: ClientServer | None = None
         self._changing = trio.Lock()
         """Held while a process ends and the next one begins."""
-        self._taken: dict[Session, tuple[int, int]] = {}
-        """What the hot store was made to lose and a live room may give back: up to which seq, above which."""
-        record = Record(self._settings, self._hot, self._archive)
+        record = Record(self._settings, self.stores.hot, self.stores.archive)
         self._poisoner = Clients(record, self._mail)
 
     @override
@@ -122,11 +112,8 @@ class World:
     def _mail(self, room: str, mail: Mail) -> None:
         self._lobby.mail(room, mail)
 
-    def _store_clock(self) -> float:
-        return trio.current_time() + self._offsets["store"]
-
     def _now(self) -> datetime:
-        seconds = trio.current_time() + self._offsets["wall"]
+        seconds = trio.current_time() + self._ahead
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
     # --- the course of things
@@ -163,8 +150,7 @@ class World:
             await self._stop()
 
     async def _heal(self, nursery: trio.Nursery) -> None:
-        for faults in self._faults.values():
-            faults.up()
+        self.stores.heal()
         async with self._changing:
             if self._process is None:
                 await self._begin(nursery)
@@ -190,16 +176,15 @@ class World:
             case do.Stall():
                 self._clients[item.client].stall(item.seconds)
             case do.Trouble():
-                if not self._is_spared(item.store):
-                    self._faults[item.store].plan(item.fates)
+                self.stores.trouble(item)
             case do.Away():
-                meddling.start_soon(self._be_away, item)
+                meddling.start_soon(self.stores.be_away, item)
             case do.Slow():
-                meddling.start_soon(self._be_slow, item)
+                meddling.start_soon(self.stores.be_slow, item)
             case do.Relapse():
-                meddling.start_soon(self._relapse, item)
+                meddling.start_soon(self.stores.relapse, item)
             case do.Flush():
-                self._lose(lambda: self._hot.relapse(None))
+                self.stores.flush()
             case do.Fail():
                 self._fail(item)
             case do.Kill() | do.Stop():
@@ -209,65 +194,6 @@ class World:
             case _:
                 assert_never(item)
 
-    # --- stores
-
-    def _is_spared(self, store: StoreName) -> bool:
-        """Whether a store is not to fail now: the archive, if it alone has events of a session that may go on.
-
-        A process that begins without the archive would use their seqs again. As long as that is excused, it is not
-        provoked.
-        """
-        if store == "hot" or not self._excuse_reuse:
-            return False
-        return any(self._archived(session) > top for session, (top, _) in self._hot.sessions().items())
-
-    async def _be_away(self, item: do.Away) -> None:
-        if self._is_spared(item.store):
-            return
-        faults = self._faults[item.store]
-        if item.frozen:
-            faults.pause()
-        else:
-            faults.down()
-        await trio.sleep(item.seconds)
-        if item.frozen:
-            faults.resume()
-        else:
-            faults.store.set_healthy(True)
-
-    async def _be_slow(self, item: do.Slow) -> None:
-        if self._is_spared(item.store):
-            return
-        self._faults[item.store].delay(item.delay)
-        await trio.sleep(item.seconds)
-        self._faults[item.store].delay(0.0)
-
-    async def _relapse(self, item: do.Relapse) -> None:
-        self._hot.set_healthy(False)
-        self._lose(lambda: self._hot.relapse(item.age))
-        await trio.sleep(item.seconds)
-        self._hot.set_healthy(True)
-
-    def _lose(self, lose: Callable[[], None]) -> None:
-        """Let the hot store lose something, and note what nobody has any more."""
-        before = self._hot.sessions()
-        lose()
-        after = self._hot.sessions()
-        for session, (top, _) in before.items():
-            left, _ = after.get(session, (0, 0))
-            above = max(left, self._archived(session))
-            if top <= above:
-                continue
-            if self._is_live(session):
-                known, low = self._taken.get(session, (0, top))
-                self._taken[session] = max(known, top), min(low, above)
-            else:
-                self.log.add(it.Lost(trio.current_time(), session, above))
-
-    def _archived(self, session: Session) -> int:
-        known = self._archive.sessions.get(session)
-        return known.top if known is not None else 0
-
     def _is_live(self, session: Session) -> bool:
         room = self._lobby.rooms.get(session.room) if self._process is not None else None
         return room is not None and room.ledger.session == session
@@ -276,7 +202,9 @@ class World:
 
     async def _begin(self, nursery: trio.Nursery) -> None:
         process = Process(self._serve)
-        await nursery.start(process.run, self._hot, self._archive, self._settings, self._now, name="process")
+        await nursery.start(
+            process.run, self.stores.hot, self.stores.archive, self._settings, self._now, name="process"
+        )
         self._process = process
 
     async def _serve(self, lobby: Lobby) -> None:
@@ -312,7 +240,7 @@ class World:
         process = self._process
         # In one step with the kill: nothing is sent any more, and what was sent arrives.
         self._network.drop()
-        await process.kill(self._faults.values())
+        await process.kill(self.stores.faults.values())
         self._note_end(process)
 
     async def _stop(self) -> None:
@@ -328,51 +256,25 @@ class World:
         """Note what is gone with a process."""
         now, rooms = trio.current_time(), process.lobby.rooms
         self._process = self._server = None
-        if self._is_spared("archive"):
-            self._faults["archive"].up()
         for name in process.lobby.unsaved():
             ledger = rooms[name].ledger
             self.log.add(it.Forgot(now, ledger.session, ledger.safe, self._excuse_reuse))
-        tops = self._hot.sessions()
-        for session, (top, above) in self._taken.items():
-            if max(tops.get(session, (0, 0))[0], self._archived(session)) < top:
-                self.log.add(it.Lost(now, session, above))
-        self._taken.clear()
+        self.stores.note_end()
 
     def _fail(self, item: do.Fail) -> None:
         if item.room is not None and self._process is not None and not self._changing.locked():
             self._poisoner.poison(item.room)
         if item.call is not None:
-            store, call, moment = item.call
-            if self._is_spared(store):
-                return
-            self._faults[store].fail(call, moment=moment, error=RuntimeError)
+            self.stores.fail(item.call)
 
     def _jump(self, item: do.Jump) -> None:
-        if item.clock == "loop":
-            self._clock.jump(item.seconds)
-        else:
-            self._offsets[item.clock] += item.seconds
-
-    # --- the end
-
-    def contents(self) -> it.Contents:
-        """Return what both stores hold."""
-        archive = {
-            session: tuple(map(_row, self._archive.rows(session).values()))
-            for session in self._archive.sessions
-        }
-        hot = tuple(
-            it.Kept(session, top, synced, tuple(map(_row, self._hot.log(session))))
-            for session, (top, synced) in self._hot.sessions().items()
-        )
-        return it.Contents(archive, hot)
-
-
-def _row(event: Event) -> it.Row:
-    message = event.message
-    seen = it.Seen(message.id, message.user_id, message.content, message.seq, message.rev)
-    return it.Row(seen, isinstance(event, Deleted))
+        match item.clock:
+            case "loop":
+                self._clock.jump(item.seconds)
+            case "store":
+                self.stores.offset += item.seconds
+            case "wall":
+                self._ahead += item.seconds
 
 
 class _CrashNotes(logging.Handler):
@@ -381,7 +283,7 @@ class _CrashNotes(logging.Handler):
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
-        self._logger = logging.getLogger("trio_chat.lobby")
+        self._logger = logging.getLogger("trio_chat.supervision")
 
     def __enter__(self) -> None:
         self._logger.addHandler(self)

@@ -13,7 +13,7 @@ from trio_chat.testing.battery.fault import Fault
 from trio_chat.testing.battery.faults.redis_trouble import ask
 from trio_chat.testing.battery.faults.trapdoor import TRAPPED, count_tasks
 from trio_chat.testing.battery.journal import percentile
-from trio_chat.testing.battery.wire import frame
+from trio_chat.testing.frames import frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
