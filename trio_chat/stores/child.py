@@ -39,6 +39,7 @@ _GLANCE = 0.01
 _PATIENCE_WITH_START = 300.0  # a long log to replay takes its time
 _PATIENCE_WITH_PREDECESSOR = 20.0
 _PATIENCE_WITH_STOP = 30.0  # above the sum of any server's `farewells`
+_PATIENCE_IF_CANCELLED = 3.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0  # before a restart
 _STEADY = 60.0  # who ran for so long starts with the first delay again
 
@@ -276,7 +277,8 @@ def serving(server: Server) -> Generator[Server, None, None]:
 async def supervised(server: Server) -> AsyncGenerator[Server, None]:
     """Run a server for as long as the context, and start it again whenever it dies.
 
-    It is ready when the context begins. Cancelling ends it as leaving does: gently, within 30 s at most.
+    It is ready when the context begins. Leaving ends it gently, within 30 s at most; cancelling, before or meanwhile,
+    leaves it 3 s for that.
     Raises what `ChildServer.owning` and `ChildServer.starting` raise; what the block raises comes out as it is.
     """
     failure: Exception | None = None
@@ -291,10 +293,21 @@ async def supervised(server: Server) -> AsyncGenerator[Server, None]:
                     failure = error
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.move_on_after(_PATIENCE_WITH_STOP, shield=True):
-                await _paced(server.stopping())
+            await _end(server)  # noqa: ASYNC102 - it bounds itself
     if failure is not None:
         raise failure
+
+
+async def _end(server: ChildServer) -> None:
+    """End a server gently, and at once if that takes too long. Cancelling shortens what is too long."""
+    try:
+        with trio.move_on_after(_PATIENCE_WITH_STOP):
+            await _paced(server.stopping())
+    finally:
+        with trio.move_on_after(_PATIENCE_IF_CANCELLED, shield=True):
+            if server.pid is not None:
+                await _paced(server.stopping())
+        server.kill()
 
 
 async def _keep_running(server: ChildServer) -> None:
