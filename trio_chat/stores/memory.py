@@ -395,6 +395,7 @@ class MemoryArchive(_Memory):
         """Each session's highest top and its end; the batches hold no events."""
         self._rows: dict[Session, dict[int, Event]] = {}
         self._receipts: dict[str, dict[str, Receipt]] = {}
+        self._latest = ""
 
     @override
     def __repr__(self) -> str:
@@ -423,6 +424,7 @@ class MemoryArchive(_Memory):
 
     def _store(self, batch: Batch) -> int:
         old = self.sessions.get(batch.session, batch)
+        self._latest = max(self._latest, batch.session.epoch)
         self.sessions[batch.session] = Batch(
             batch.session, max(old.top, batch.top), (), old.ended or batch.ended
         )
@@ -461,6 +463,11 @@ class MemoryArchive(_Memory):
         async with self._call("top"):
             known = self.sessions.get(session)
         return known.top if known is not None else 0
+
+    async def latest(self) -> str:
+        """See `Archive.latest`."""
+        async with self._call("latest"):
+            return self._latest
 
     def marks(self, room: str) -> Mapping[str, Receipt]:
         """Return all read marks archived of a room, by user. For tests and checkers."""
