@@ -63,7 +63,7 @@ default_role = "py:obj"
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|datetime|contextlib|trio)\..*"),
     ("py:class", r"Clock|SearchStrategy|AbstractAsyncContextManager|datetime|[ACT]"),
-    ("py:class", r"(trio_chat\.mail\.)?(Done|View|Voice)|Fate|Moment|Window"),
+    ("py:class", r"(trio_chat\.mail\.)?(Done|View|Voice)|Durability|Fate|Interfere|Moment|Window"),
 ]
 
 # --- HTML

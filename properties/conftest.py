@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,9 +22,10 @@ from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby
 from trio_chat.mail import Closed, Join, Leave, Look, Type
 from trio_chat.message import Deleted
+from trio_chat.refusals import Refusals
 from trio_chat.room import Room
-from trio_chat.stores import memory
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
+from trio_chat.stores.memory.session import KeptSession
 from trio_chat.syncer import Syncer
 from trio_chat.testing import Kill
 from trio_chat.turn import Turn
@@ -204,8 +205,8 @@ def ack_says_more_than_is_true(self: Ledger, seq: int) -> str:
     return self._hot.durability
 
 
-@plant("test_durability", "test_s1_e3_over_outages", memory._Kept, "trim")
-def trim_before_sync(self: memory._Kept) -> None:
+@plant("test_durability", "test_s1_e3_over_outages", KeptSession, "trim")
+def trim_before_sync(self: KeptSession) -> None:
     for seq in [seq for seq in self.log if seq < self.first]:
         del self.log[seq]
 
@@ -215,17 +216,17 @@ def dirty_session_deleted(self: MemoryHotStore, kept: Any) -> None:
     self._remove(kept.session)
 
 
-_write = Syncer._write
+_write = Refusals.write
 _mark_synced = MemoryHotStore.mark_synced
 
 
-@plant("test_durability", "test_s1_read_marks", memory._Kept, "clean")
-def session_gone_with_its_read_marks(self: memory._Kept) -> bool:
+@plant("test_durability", "test_s1_read_marks", KeptSession, "clean")
+def session_gone_with_its_read_marks(self: KeptSession) -> bool:
     return self.top <= self.synced
 
 
-@plant("test_durability", "test_s1_e3_over_outages", Syncer, "_write")
-async def marked_though_not_archived(self: Syncer, batches: Any) -> int:
+@plant("test_durability", "test_s1_e3_over_outages", Refusals, "write")
+async def marked_though_not_archived(self: Refusals, batches: Any) -> int:
     try:
         return await _write(self, batches)
     except TrioChatError:

@@ -17,10 +17,10 @@ from trio_chat.history import History
 from trio_chat.ledger import Ledger
 from trio_chat.lobby import Lobby
 from trio_chat.mail import Join, Leave
+from trio_chat.refusals import Refusals
 from trio_chat.room import Room
-from trio_chat.stores import memory
 from trio_chat.stores.memory import MemoryHotStore
-from trio_chat.syncer import Syncer
+from trio_chat.stores.memory.session import KeptSession
 from trio_chat.testing.simulation import plan_of, run_plan
 from trio_chat.testing.simulation.many import failures
 from trio_chat.turn import Turn
@@ -295,20 +295,20 @@ def trim_before_sync(patch: Patch) -> None:
         for seq in [seq for seq in self.log if seq < self.first]:
             del self.log[seq]
 
-    patch.setattr(memory._Kept, "trim", trim)
+    patch.setattr(KeptSession, "trim", trim)
 
 
 @plant
 def marked_though_not_archived(patch: Patch) -> None:
-    write = Syncer._write
+    write = Refusals.write
 
-    async def careless(self: Syncer, batches: Any) -> int:
+    async def careless(self: Refusals, batches: Any) -> int:
         try:
             return await write(self, batches)
         except TrioChatError:
             return 0
 
-    patch.setattr(Syncer, "_write", careless)
+    patch.setattr(Refusals, "write", careless)
 
 
 # --- isolation

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.audience import TYPING_SECONDS
-from trio_chat.mail import Accepted, Closed, Joined, Typing
+from trio_chat.mail import Accepted, Joined, Typing
 from trio_chat.testing import (
     CLIENTS,
     Answered,
@@ -19,6 +19,7 @@ from trio_chat.testing import (
     Join,
     Leave,
     Post,
+    PutOut,
     Resume,
     Script,
     Sleep,
@@ -132,7 +133,7 @@ def lasting(record: Record) -> set[int]:
                 current[who] = entry.step
             case Asked(command=Leave(who) | Break(who)):
                 current.pop(who, None)
-            case Heard(who=who, hearing=Closed()) if current.get(who) == entry.visit:
+            case PutOut(who=who) if current.get(who) == entry.visit:
                 del current[who]
             case _:
                 pass

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,23 @@ if TYPE_CHECKING:
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-pytest.register_assert_rewrite("tests.stores.archive_contract")
+HOUSES = (
+    "clients.auth",
+    "clients.engine",
+    "clients.native_connection",
+    "clients.socketio_connection",
+    "clients.socketio_wire",
+    "history",
+    "ledger",
+    "stores.redis_store",
+    "syncer",
+    "whole",
+)
+"""Folders of tests whose `house.py` asserts."""
+
+pytest.register_assert_rewrite(
+    "tests.stores.archive_contract", *(f"tests.{folder}.house" for folder in HOUSES)
+)
 
 # A test's data need not survive a power failure, as it must a crash.
 HASTE = {"fsync": "off"}

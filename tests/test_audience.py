@@ -50,7 +50,7 @@ class AMember:
         self.wire = wire
         self.failing = failing
         self.heard: list[tuple[Any, bool]] = []
-        self.put_out_of: list[str] = []
+        self.put_out_of: list[tuple[str, bool]] = []
 
     def hear(self, parcel: Any, droppable: bool) -> None:
         """Take a parcel."""
@@ -58,9 +58,9 @@ class AMember:
             raise RuntimeError("no more")
         self.heard.append((parcel, droppable))
 
-    def put_out(self, room: str) -> None:
+    def put_out(self, room: str, *, told: bool) -> None:
         """Know that it is out."""
-        self.put_out_of.append(room)
+        self.put_out_of.append((room, told))
 
 
 # --- coming and going
@@ -169,7 +169,7 @@ def test_clear_lets_everybody_out() -> None:
     audience = Audience("r")
     member = AMember("ann", AWire())
     audience.add(member, NOON)
-    audience.clear()
+    audience.clear(told=True)
 
     assert (len(audience), audience.presence()) == (0, ())
     assert not audience.remove(member)
@@ -181,9 +181,9 @@ def test_clear_tells_everybody_that_they_are_out() -> None:
     members = [AMember("ann", AWire()), AMember("bob", AWire("other"))]
     for member in members:
         audience.add(member, NOON)
-    audience.clear()
+    audience.clear(told=True)
 
-    assert [member.put_out_of for member in members] == [["r"], ["r"]]
+    assert [member.put_out_of for member in members] == [[("r", True)], [("r", True)]]
 
 
 def test_leaving_is_not_being_put_out() -> None:
@@ -287,7 +287,7 @@ def test_failing_member_is_out(caplog: pytest.LogCaptureFixture) -> None:
         audience.tell([SOMETHING])
 
     assert bad not in audience
-    assert (bad.put_out_of, good.put_out_of) == (["r"], [])
+    assert (bad.put_out_of, good.put_out_of) == ([("r", False)], [])
     assert good.heard[0] == good.heard[-1] == (["plain", SOMETHING], False)
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith(
@@ -467,7 +467,7 @@ def test_end_of_typing_that_could_not_be_told() -> None:
 def test_clear_ends_typing() -> None:
     """Where nobody is nobody types."""
     audience, _, _ = ann_types()
-    audience.clear()
+    audience.clear(told=True)
 
     assert audience.typing_due == math.inf
 

@@ -1,4 +1,4 @@
-"""The command line: what each command does, says and returns. In this process, unlike in `test_whole`."""
+"""The command line: what each command does, says and returns. In this process, unlike in `tests/whole`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import trio
 import trio.testing
 
 from trio_chat.app import App
-from trio_chat.cli import leaves, main, serve
+from trio_chat.cli import main
 from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.errors import SettingsError, Unavailable
+from trio_chat.failures import leaves
 from trio_chat.message import Message, Posted, new_epoch
+from trio_chat.serve import serve
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Append, Session
 from trio_chat.stores.redis import open_redis

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from tests.rooms import NOON, now
 from trio_chat.errors import Unavailable
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.mail import View
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = "019ca8f8-0000-7000-8000-000000000000", "019ca8f8-0001-7000-8000-000000000000"
 
 
@@ -292,11 +291,6 @@ async def test_hot_store_is_away() -> None:
 
 
 # --- a whole room
-
-
-def now() -> datetime:
-    """Tell the wall clock of these tests, which follows the virtual one."""
-    return NOON + timedelta(seconds=trio.current_time())
 
 
 @asynccontextmanager

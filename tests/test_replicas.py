@@ -14,8 +14,8 @@ import pytest
 import redis
 import trio
 
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 from .chat_client import Chat, Served, connect, started
 from .waiting import wait_until

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.rooms import now
 from trio_chat import seat as seat_module
 from trio_chat.errors import BadRequest, ReplyCode, Unavailable
 from trio_chat.lobby import Lobby, open_lobby
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from trio_chat.stores.memory import Moment
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def now() -> datetime:
-    """Tell the wall clock of these tests, which follows the virtual one."""
-    return NOON + timedelta(seconds=trio.current_time())
 
 
 @asynccontextmanager

@@ -19,13 +19,13 @@ import trio
 from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.clients.engine.server import EngineServer
 from trio_chat.clients.handshake import Refused
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.recovery import Recoveries
 from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
-from trio_chat.clients.transport import ServerLimits
 from trio_chat.errors import SettingsError
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings

@@ -223,13 +223,13 @@ class Audience:
     def _put_out(self, member: Member) -> bool:
         """Put a member out; returns whether its user is gone with it."""
         gone = self.remove(member)
-        member.put_out(self._room)
+        member.put_out(self._room, told=False)
         return gone
 
-    def clear(self) -> None:
-        """Put everybody out."""
+    def clear(self, *, told: bool) -> None:
+        """Put everybody out; `told` says whether they have heard why."""
         for member in self:
-            member.put_out(self._room)
+            member.put_out(self._room, told=told)
         self._groups.clear()
         self._here.clear()
         self._last_active.clear()

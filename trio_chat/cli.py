@@ -6,7 +6,6 @@ import argparse
 import gc
 import logging
 import os
-import signal
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
@@ -16,22 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typing_extensions import override
 
 from trio_chat import bench
-from trio_chat.app import App, load_tls, open_app, url_of
+from trio_chat.app import load_tls, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
-from trio_chat.failures import describe
+from trio_chat.failures import describe, leaves
+from trio_chat.live_rooms import NoRooms
 from trio_chat.logs import configure_logging
+from trio_chat.serve import serve
 from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.places import open_archive, open_hot, open_stores
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 from trio_chat.tail import follow
-from trio_chat.watchdog import watch
-from trio_chat.web.link import dashboard_link, page_link
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from trio_chat.stores.base import Archive, HotStore, Session
+    from trio_chat.stores.base import Session
 
 logger = logging.getLogger("trio_chat")
 
@@ -164,92 +163,6 @@ def _calm_collector() -> None:
     gc.set_threshold(50_000, 10, 10)
 
 
-async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.TASK_STATUS_IGNORED) -> int:
-    """Serve until SIGTERM or SIGINT, then shut down in order. A second signal, or too long a time, ends it at once.
-
-    Returns:
-        The exit status: 1 if there are events that neither store has, or if it did not end in order; else 0.
-    """
-    running: App | None = None
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
-            async with open_app(settings) as app:
-                running = app
-                _introduce(app, page_link(settings, app.page_url), dashboard_link(settings, app.page_url))
-                task_status.started(app)
-                await anext(signals)
-                logger.info("stopping: clients are told to come back, then everything is archived")
-                scope.deadline = trio.current_time() + settings.shutdown_timeout_seconds
-                nursery.start_soon(_end_at_once, signals, scope)
-            nursery.cancel_scope.cancel()
-    return _take_stock(running, in_order=not scope.cancelled_caught)
-
-
-def _take_stock(app: App | None, *, in_order: bool) -> int:
-    """Say what the stop has left behind, and return the exit status."""
-    unsaved = app.lobby.unsaved() if app is not None else {}
-    for room, count in unsaved.items():
-        logger.error("room %s: %d events were kept in memory only and are lost", room, count)
-    if not in_order:
-        logger.error("stopped before everything was done; what Redis has is archived at the next start")
-    elif not unsaved:
-        logger.info("stopped; everything is kept")
-    return 1 if unsaved or not in_order else 0
-
-
-async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    await anext(signals)
-    logger.warning("stopping at once")
-    scope.cancel()
-
-
-def _introduce(app: App, page: str, dashboard: str) -> None:
-    """Say where it listens, what it uses, and how to try it."""
-    settings = app.settings
-    if settings.auth_mode == "insecure":
-        logger.warning("AUTH_MODE=insecure: anybody who can connect may say who they are")
-        hello = '{"type":"hello","user":"ada"}'
-    else:
-        hello = '{"type":"hello","token":"..."}      make one: trio-chat token ada'
-    window, expiry = settings.max_messages_per_session, settings.session_expiry_seconds
-    print(
-        f"""
-trio-chat listens on {app.url}
-
-Chat in a browser:
-  {page}
-and see how the server is:
-  {dashboard}
-
-  Socket.IO  clients of that kind connect to {app.socket_io_url}
-  sessions   the newest {window} messages, until {expiry:g} s without activity
-  live in    {app.stores.hot_place}{_away(app.stores.hot)}
-  archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}{_away(app.stores.archive)}
-
-Try it with any WebSocket client, for example  pip install websockets && websockets {app.url}
-  {hello}
-  {{"type":"room:join","room":"team-42/general"}}
-  {{"type":"message:send","room":"team-42/general","content":"hello"}}
-and watch the room from another terminal:
-  {_tail_command(app)}
-""",
-        flush=True,
-    )
-
-
-def _away(store: HotStore | Archive) -> str:
-    return "" if store.healthy else "   (away at the moment)"
-
-
-def _tail_command(app: App) -> str:
-    """Return how to call us so that the server is found again."""
-    settings = app.settings
-    insecure = "AUTH_MODE=insecure " if settings.auth_mode == "insecure" else ""
-    port = f" --port {app.port}" if app.port != Settings().port else ""
-    return f"{insecure}trio-chat tail{port} team-42/general"
-
-
 def _check(_: argparse.Namespace, settings: Settings) -> int:
     for name, value in sorted(settings.describe().items()):
         print(f"  {name}={value}")
@@ -336,11 +249,3 @@ def _tail(arguments: argparse.Namespace, settings: Settings) -> int:
 def _bench(arguments: argparse.Namespace, settings: Settings) -> int:
     _calm_collector()
     return bench.bench(arguments, settings, url_of(settings, settings.port))
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """Return the exceptions within groups within groups."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for one in group.exceptions for leaf in leaves(one)]

@@ -1,4 +1,4 @@
-"""What may be told of a failure: its kind and its places. Its message may quote what people said, so that never is."""
+"""What is in a failure, and what may be told of it: its kind and its places. Its message may quote what people said."""
 
 from __future__ import annotations
 
@@ -46,3 +46,11 @@ def describe_places(frames: Iterable[tuple[FrameType, int]]) -> str:
 def _describe_alone(failure: BaseException) -> str:
     where = describe_places(reversed([*walk_tb(failure.__traceback__)]))
     return f"{type(failure).__qualname__} at {where}" if where else type(failure).__qualname__
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the exceptions within groups within groups."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for one in group.exceptions for leaf in leaves(one)]

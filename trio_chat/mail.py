@@ -114,8 +114,13 @@ class Member(Protocol):
         """What takes parcels, the same as long as the member is in the room."""
         ...
 
-    def put_out(self, room: str) -> None:
-        """Know that the room has put this member out. Must neither wait nor raise."""
+    def put_out(self, room: str, *, told: bool) -> None:
+        """Know that the room has put this member out. Must neither wait nor raise.
+
+        Args:
+            room: the room.
+            told: whether it has heard why (`Closed`). If not, it has missed something of what the room said.
+        """
         ...
 
 
@@ -190,8 +195,23 @@ Answering: TypeAlias = Callable[[Answer], None]
 # --- what a room is asked
 
 
+class Outlet(Protocol):
+    """A way to a client that can send several things in one piece. Neither call waits or raises."""
+
+    def hold(self) -> None:
+        """Keep what is said from now on."""
+        ...
+
+    def let_go(self) -> None:
+        """Send what was kept. Does nothing if it is not held."""
+        ...
+
+
 class Post(msgspec.Struct, frozen=True, gc=False):
-    """Post a message. `key` is the client's own id for it, or None."""
+    """Post a message. `key` is the client's own id for it, or None.
+
+    `outlet` is held while the message and the answer are let out: it is the way to who gets both. None if nobody does.
+    """
 
     user: str
     role: Role
@@ -199,6 +219,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     metadata: dict[str, Any]
     key: str | None
     answer: Answering
+    outlet: Outlet | None = None
 
 
 class Edit(msgspec.Struct, frozen=True, gc=False):

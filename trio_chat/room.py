@@ -353,11 +353,16 @@ class Room:
         self._let_out(turn)
 
     def _let_out(self, turn: Turn) -> None:
-        turn.tell_changes()
-        # Before anything else may fail: what was told must not be told again.
-        self._told = (self.ledger.history.epoch, self.ledger.history.top)
-        members = len(self.audience) if turn.events else 0
-        turn.release()
+        held = turn.hold()
+        try:
+            turn.tell_changes()
+            # Before anything else may fail: what was told must not be told again.
+            self._told = (self.ledger.history.epoch, self.ledger.history.top)
+            members = len(self.audience) if turn.events else 0
+            turn.release()
+        finally:
+            for outlet in held:
+                outlet.let_go()
         self._turn = None
         self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))
         hurry = self.audience.restless or self.ledger.degraded or not self.ledger.history.top
@@ -389,7 +394,7 @@ class Room:
         changes = history.since(seq)
         if changes is None:
             self.audience.tell([Closed("the room was restored from an older state; join again")])
-            self.audience.clear()
+            self.audience.clear(told=True)
         elif changes.events:
             self.audience.tell([Changed(history.epoch, event) for event in changes.events])
         # Not before: if telling fails, the next attempt has to.
@@ -433,12 +438,14 @@ class Room:
             return
         self._retire()
         self.abandon(Unavailable(reason, ReplyCode.ROOM_CLOSED))
+        told = False
         try:
             self.audience.tell([Closed(reason)])
+            told = True
         except Exception as failure:  # noqa: BLE001 - it ends here, and is logged
             what = describe(failure)
             logger.error("room %s: the members could not be told that it is closed: %s", self.name, what)  # noqa: TRY400 - it may quote somebody
-        self.audience.clear()
+        self.audience.clear(told=told)
         self._bell.unpark_all()
 
     def abandon(self, error: TrioChatError) -> None:

@@ -139,7 +139,7 @@ class Seat:
             if not droppable:
                 raise Unavailable("the seat did not read", ReplyCode.OVERLOADED) from None
 
-    def put_out(self, room: str) -> None:  # noqa: ARG002 - a seat is in one room
+    def put_out(self, room: str, *, told: bool) -> None:  # noqa: ARG002 - a seat is in one room; its hearings end in any case
         """End the hearings. Called by the room."""
         self._heard.close()
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from trio_chat.audience import Audience
     from trio_chat.counts import TurnCounts
     from trio_chat.ledger import Ledger
+    from trio_chat.mail import Outlet
     from trio_chat.message import Event, Position
 
 logger = logging.getLogger(__name__)
@@ -176,6 +177,15 @@ class Turn:
         return View(
             history.epoch, history.top, history.snapshot(), history.entries(history.synced), history.complete
         )
+
+    def hold(self) -> list[Outlet]:
+        """Hold the ways to all who hear a message of theirs and get an answer to it. The caller lets them go."""
+        held: list[Outlet] = []
+        for mail, _ in self._results:
+            if isinstance(mail, Post) and mail.outlet is not None:
+                mail.outlet.hold()
+                held.append(mail.outlet)
+        return held
 
     def tell_changes(self) -> None:
         """Tell the members what has changed: all of it, or nothing if that fails."""

@@ -24,8 +24,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.chat_client import Chat, connect
-from trio_chat.clients.native import decode
+from trio_chat.clients.native_requests import decode
 from trio_chat.clients.vocabulary import REQUESTS
 from trio_chat.errors import BadRequest
 from trio_chat.web import said

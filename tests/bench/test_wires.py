@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from trio_chat.bench.plan import Plan
 from trio_chat.bench.wire import WIRES, Wire, WireName
-from trio_chat.clients import native, packets
+from trio_chat.clients import packets
+from trio_chat.clients.native_requests import decode
 from trio_chat.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_what_belongs_to_no_wire_is_refused(wire: WireName, text: str) -> None:
 def test_a_request_to_post_is_one_the_server_reads(content: str) -> None:
     """The number is its ref and its id, on both wires."""
     hello = {"user": "ada"}
-    plain = native.decode(wire_of("native", hello).sender("r", content)(7).encode())
+    plain = decode(wire_of("native", hello).sender("r", content)(7).encode())
     event = packets.decode(wire_of("socketio", hello).sender("r", content)(7).encode()[1:])
 
     assert (plain.ref, getattr(plain, "id", None), getattr(plain, "content", None)) == (7, "7", content)

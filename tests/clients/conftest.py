@@ -76,12 +76,6 @@ class Served:
         """The newest conversation."""
         return self.conversations[-1]
 
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Return when something that comes about by itself has come about."""
-        with trio.fail_after(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-                await trio.sleep(0.002)
-
 
 class Wire:
     """A client. Everything it expects must come within `PATIENCE`."""

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from websockets.frames import Frame, Opcode
 
+from tests.waiting import wait_for
 from trio_chat.clients.http import HttpSide
 from trio_chat.clients.server import ServerLimits
 
@@ -144,7 +145,7 @@ async def test_keep_alive(open_site: Any, secure: bool) -> None:
         await expect(wire, 200, b"/%d" % number)
 
     await wire.stream.aclose()
-    await wire.served.wait_for(lambda: repr(wire.side) == "<HttpSide connections=0 requests=0>")
+    await wait_for(lambda: repr(wire.side) == "<HttpSide connections=0 requests=0>")
     assert wire.served.server.statistics().failed == 0
 
 
@@ -311,7 +312,7 @@ async def test_pipelined_websocket(open_site: Any, caplog: pytest.LogCaptureFixt
         while not wire.raw.endswith(b"\x81\x05hello"):
             wire.raw += await more(wire)
     await wire.stream.aclose()
-    await wire.served.wait_for(lambda: repr(wire.side) == "<HttpSide connections=0 requests=0>")
+    await wait_for(lambda: repr(wire.side) == "<HttpSide connections=0 requests=0>")
 
     assert not caplog.text
 
@@ -350,7 +351,7 @@ async def test_client_leaves(open_site: Any, site: Site) -> None:
     await wire.send(get("/wait"))
     await site.reached.wait()
     await trio.aclose_forcefully(wire.stream)
-    await wire.served.wait_for(lambda: bool(site.ended))
+    await wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["left"]
 
@@ -364,7 +365,7 @@ async def test_client_leaves_behind(open_site: Any, site: Site, secure: bool) ->
     await wire.send(get("/2") + get("/3"))
     await trio.testing.wait_all_tasks_blocked()
     await trio.aclose_forcefully(wire.stream)
-    await wire.served.wait_for(lambda: bool(site.ended))
+    await wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["left"]
     assert site.paths == ["/wait"]
@@ -374,7 +375,7 @@ async def test_far_ahead(open_site: Any, site: Site) -> None:
     """A client that sends far too much before it has its answer has left."""
     wire = await open_site()
     await wire.send(get("/wait") + b"x" * 200_000)
-    await wire.served.wait_for(lambda: bool(site.ended))
+    await wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["left"]
 
@@ -386,7 +387,7 @@ async def test_client_does_not_read(open_site: Any, site: Site) -> None:
     """
     wire = await open_site()
     await wire.send(get("/huge"))
-    await wire.served.wait_for(lambda: bool(site.ended))
+    await wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["cancelled"]
     assert wire.served.server.statistics().failed == 0
@@ -400,7 +401,7 @@ async def test_shutdown_while_client_does_not_read(open_site: Any, site: Site) -
     await trio.testing.wait_all_tasks_blocked()
     with trio.fail_after(1):
         await wire.served.server.aclose()
-        await wire.served.wait_for(lambda: bool(site.ended))
+        await wait_for(lambda: bool(site.ended))
 
     assert site.ended == ["cancelled"]
 

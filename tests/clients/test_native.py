@@ -16,6 +16,7 @@ from websockets.streams import StreamReader
 
 from trio_chat.clients import native
 from trio_chat.clients.native import NATIVE, NativeVoice
+from trio_chat.clients.native_requests import decode, ref_of
 from trio_chat.clients.vocabulary import Heartbeat, SendMessage
 from trio_chat.errors import BadRequest, Misconfigured, ReplyCode, Unavailable
 from trio_chat.mail import Accepted, Changed, Closed, Expired, Joined, Presence, ReadMark, Typing
@@ -123,7 +124,7 @@ BAD: dict[str, bytes] = {
 def test_what_is_not_ours_is_refused(text: bytes) -> None:
     """Every kind of bad JSON gets the one error that says so, and nothing else comes out."""
     with pytest.raises(BadRequest) as refused:
-        native.decode(text)
+        decode(text)
 
     assert refused.value.code is ReplyCode.BAD_REQUEST
 
@@ -139,7 +140,7 @@ def test_what_is_not_ours_is_refused(text: bytes) -> None:
 )
 def test_any_way_to_write_a_request_is_read(text: bytes) -> None:
     """White space, order and escapes are the client's choice."""
-    request = native.decode(text)
+    request = decode(text)
 
     assert request == Heartbeat(ref=json.loads(text).get("ref"))
 
@@ -147,7 +148,7 @@ def test_any_way_to_write_a_request_is_read(text: bytes) -> None:
 def test_the_error_says_where() -> None:
     """Whoever writes a client learns which field was wrong."""
     with pytest.raises(BadRequest, match=r"Expected `str`, got `int` - at `\$\.content`"):
-        native.decode(b'{"type":"message:send","room":"r","content":1}')
+        decode(b'{"type":"message:send","room":"r","content":1}')
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_the_error_says_where() -> None:
 )
 def test_a_refused_request_has_a_ref_if_that_can_be_read(text: bytes, ref: Any) -> None:
     """A ref that is outside its own limits is not sent back."""
-    assert native.ref_of(text) == ref
+    assert ref_of(text) == ref
 
 
 # Reading, beside a slow decoder that was written from the protocol's table
@@ -208,11 +209,9 @@ def _is_room(value: Any) -> bool:
 
 
 def _is_id(value: Any) -> bool:
-    return (
-        _is_text(value)
-        and 0 < len(value) <= 128
-        and all(letter >= " " and letter != "\x7f" for letter in value)
-    )
+    # What controls a terminal, and what ends a line to some who read logs.
+    forbidden = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029}
+    return _is_text(value) and 0 < len(value) <= 128 and forbidden.isdisjoint(map(ord, value))
 
 
 def _is_ref(value: Any) -> bool:
@@ -348,13 +347,15 @@ def envelopes(draw: Any) -> bytes:
 
 
 @given(envelopes())
+@example('{"type":"message:delete","room":"r","id":"\x80"}'.encode())
+@example('{"type":"message:delete","room":"r","id":"\u2028"}'.encode())
 @example(b'{"type":"heartbeat","ref":"\\u0022"}')
 @example(b'{"type":"heartbeat","\\u0022":1,"\\"":1}')
 def test_exactly_the_protocol_is_accepted(text: bytes) -> None:
     """What is taken, and as what, is what a slow decoder takes that was written from the protocol's table."""
     expected = reference(text)
     try:
-        request = native.decode(text)
+        request = decode(text)
     except BadRequest:
         assert expected is None, "a proper request was refused"
         return
@@ -370,10 +371,10 @@ def test_exactly_the_protocol_is_accepted(text: bytes) -> None:
 def test_any_bytes_are_a_request_or_refused(text: bytes) -> None:
     """Nothing else ever comes out of the decoder."""
     try:
-        native.decode(text)
+        decode(text)
     except BadRequest:
         assert reference(text) is None
-    native.ref_of(text)
+    ref_of(text)
 
 
 hostile = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50) | st.sampled_from(
@@ -401,7 +402,7 @@ def test_hostile_texts_come_back_byte_for_byte(text: str, ascii_only: bool) -> N
         ensure_ascii=ascii_only,
     )
 
-    request = native.decode(asked.encode())
+    request = decode(asked.encode())
 
     assert isinstance(request, SendMessage)
     kept = message(content=request.content, metadata=request.metadata, id=text, user_id=text)

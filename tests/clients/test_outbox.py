@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -25,6 +26,7 @@ class Pipe:
         self.taken = b""
         self.broken = False
         self.sends = 0
+        self.pushes = 0
         self._more = trio.Event()
 
     def grant(self, granted: int) -> None:
@@ -35,6 +37,7 @@ class Pipe:
 
     def send_now(self, data: Data) -> int:
         """Take what is granted, if instant."""
+        self.pushes += 1
         return self._take(data) if self.instant else 0
 
     async def wait_writable(self) -> None:
@@ -74,10 +77,10 @@ class Owner:
         self.lost = 0
         self.pumps = 0
 
-    def spawn(self, pump: object) -> None:
+    def spawn(self, pump: Any) -> None:
         """Start a pump."""
         self.pumps += 1
-        self.nursery.start_soon(pump)  # type: ignore[arg-type]
+        self.nursery.start_soon(pump)
 
     def outbox_full(self) -> None:
         """Give up."""
@@ -146,26 +149,142 @@ async def test_one_vectored_send(nursery: trio.Nursery) -> None:
 @pytest.mark.parametrize("instant", [True, False], ids=["plain", "tls"])
 @given(data=st.data())
 async def test_any_way_out(data: st.DataObject, instant: bool) -> None:
-    """However little is taken at a time, what comes out is what was offered, in order."""
-    offers = data.draw(st.lists(st.binary(max_size=20), max_size=10))
-    grants = data.draw(st.lists(st.integers(1, 30), max_size=20))
-    steps = data.draw(st.permutations([*(("offer", o) for o in offers), *(("grant", g) for g in grants)]))
+    """However little is taken at a time, and held meanwhile, what comes out is what was offered, in order."""
+    offers = [("offer", piece) for piece in data.draw(st.lists(st.binary(max_size=20), max_size=10))]
+    grants = [("grant", size) for size in data.draw(st.lists(st.integers(1, 30), max_size=20))]
+    holds = [("hold", None), ("let go", None)] * data.draw(st.integers(0, 3))
+    steps = data.draw(st.permutations([*offers, *grants, *holds]))
     pipe = Pipe(instant=instant, batch=7)
     async with trio.open_nursery() as nursery:
         outbox, owner = make(pipe, nursery)
         outbox._limit = 10_000
         for step, value in steps:
-            if step == "offer":
-                outbox.offer(value)
-            else:
-                pipe.grant(value)
-                await trio.lowlevel.checkpoint()
+            match step:
+                case "offer":
+                    outbox.offer(value)
+                case "hold":
+                    outbox.hold()
+                case "let go":
+                    outbox.let_go()
+                case _:
+                    pipe.grant(value)
+                    await trio.lowlevel.checkpoint()
+        outbox.let_go()
         pipe.grant(10_000)
         await outbox.wait_drained()
 
     assert pipe.taken == b"".join(value for step, value in steps if step == "offer")
     assert outbox.statistics() == OutboxStatistics(sent=len(pipe.taken), waiting=0, exempt=0, dropped=0)
     assert owner.lost == owner.full == 0
+
+
+async def test_held(nursery: trio.Nursery) -> None:
+    """What is offered while an outbox is held goes out in one piece, once it is let go."""
+    pipe = Pipe(1000)
+    outbox, owner = make(pipe, nursery)
+    outbox.hold()
+    outbox.hold()
+    outbox.offer(b"message ")
+    outbox.offer(b"ack ")
+
+    assert (pipe.taken, pipe.pushes) == (b"", 0)
+    outbox.let_go()
+    outbox.let_go()
+    assert (pipe.taken, pipe.pushes) == (b"message ack ", 1)
+    outbox.offer(b"next")
+    assert (pipe.taken, pipe.pushes) == (b"message ack next", 2)
+    assert owner.pumps == 0
+
+
+async def test_held_for_nothing(nursery: trio.Nursery) -> None:
+    """Who says nothing meanwhile sends nothing."""
+    pipe = Pipe(1000)
+    outbox, _ = make(pipe, nursery)
+    outbox.hold()
+    outbox.let_go()
+
+    assert pipe.pushes == 0
+
+
+async def test_held_while_something_waits(nursery: trio.Nursery) -> None:
+    """Then it waits behind that, and goes out with it."""
+    pipe = Pipe()
+    outbox, _ = make(pipe, nursery)
+    outbox.offer(b"waits ")
+    outbox.hold()
+    outbox.offer(b"too")
+    pipe.grant(1000)
+    await outbox.wait_drained()
+    outbox.let_go()
+
+    assert pipe.taken == b"waits too"
+
+
+async def test_droppable_behind_what_is_held(nursery: trio.Nursery) -> None:
+    """It can still be dropped, and what is held cannot."""
+    pipe = Pipe()
+    outbox, owner = make(pipe, nursery)
+    outbox.hold()
+    outbox.offer(b"m" * 60)
+    outbox.offer(b"d" * 30, droppable=True)
+    outbox.let_go()
+    outbox.offer(b"M" * 40)
+
+    assert outbox.statistics() == OutboxStatistics(sent=0, waiting=100, exempt=0, dropped=1)
+    assert owner.full == 0
+
+
+async def test_history_behind_what_is_held(nursery: trio.Nursery) -> None:
+    """It does not count as waiting, and what is held does."""
+    pipe = Pipe()
+    outbox, owner = make(pipe, nursery)
+    outbox.hold()
+    outbox.offer(b"m" * 60)
+    outbox.offer(b"h" * 1000, exempt=True)
+    outbox.let_go()
+
+    assert outbox.statistics() == OutboxStatistics(sent=0, waiting=60, exempt=1000, dropped=0)
+    assert owner.full == 0
+
+
+async def test_sealed_while_it_is_held(nursery: trio.Nursery) -> None:
+    """What was held goes out before the last piece, and nothing after it."""
+    pipe = Pipe(1000)
+    outbox, _ = make(pipe, nursery)
+    outbox.hold()
+    outbox.offer(b"held ")
+    outbox.seal(b"last")
+    outbox.hold()
+    outbox.offer(b"late")
+    outbox.let_go()
+
+    assert pipe.taken == b"held last"
+
+
+async def test_cleared_while_it_is_held(nursery: trio.Nursery) -> None:
+    """What is held has not begun."""
+    pipe = Pipe(1000)
+    outbox, _ = make(pipe, nursery)
+    outbox.hold()
+    outbox.offer(b"held ")
+    outbox.clear()
+    outbox.seal(b"<bye>")
+
+    assert pipe.taken == b"<bye>"
+
+
+async def test_broken_while_it_is_held(nursery: trio.Nursery) -> None:
+    """A socket that fails once it is let go is the end, told once."""
+    pipe = Pipe(1000)
+    outbox, owner = make(pipe, nursery)
+    outbox.hold()
+    outbox.offer(b"m")
+    pipe.broken = True
+    outbox.let_go()
+    outbox.offer(b"m")
+    outbox.let_go()
+
+    assert (owner.lost, outbox.sealed, pipe.taken) == (1, True, b"")
 
 
 async def test_droppable_goes_first(nursery: trio.Nursery) -> None:

@@ -16,6 +16,7 @@ import trio
 import trio.testing
 from websockets.frames import Frame, Opcode
 
+from tests.waiting import wait_for
 from trio_chat.clients.frames import text_frame
 from trio_chat.clients.handshake import Refused
 from trio_chat.clients.server import serve_clients
@@ -125,7 +126,7 @@ async def test_hostile_handshakes(serve: Any, dial: Any, data: bytes, status: in
     assert body.endswith(b".\n")
     await wire.stream.aclose()
     await other.expect_echo()
-    await served.wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
+    await wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
     assert served.server.statistics().refused == 1
     assert served.server.statistics().failed == 0
 
@@ -310,7 +311,7 @@ async def test_too_many_connections(serve: Any, dial: Any) -> None:
     assert b"Retry-After" in await wire.expect_response(503)
     await first.close()
     await first.expect_close(1000)
-    await served.wait_for(lambda: len(served.server.links) == 1)
+    await wait_for(lambda: len(served.server.links) == 1)
 
     await (await dial(served)).expect_echo()
 
@@ -382,7 +383,7 @@ async def test_other_links_do_not_notice(serve: Any, dial: Any) -> None:
     await wire.stream.aclose()
 
     await other.expect_echo()
-    await served.wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
+    await wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
 
 
 async def test_one_task_a_client(serve: Any, dial: Any) -> None:
@@ -410,7 +411,7 @@ async def test_clients_cut_anywhere(serve: Any, dial: Any) -> None:
         await victim.send_all(stream[:size])
         await victim.aclose()
 
-    await served.wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
+    await wait_for(lambda: trio.lowlevel.current_statistics().tasks_living == tasks)
     assert open_descriptors() == descriptors
     assert served.server.statistics().failed == 0
     await other.expect_echo()
@@ -461,7 +462,7 @@ async def test_out_of_descriptors(serve: Any, dial: Any, caplog: pytest.LogCaptu
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     try:
         await waiting.connect(("127.0.0.1", served.server.port))
-        await served.wait_for(lambda: "cannot accept" in caplog.text)
+        await wait_for(lambda: "cannot accept" in caplog.text)
         await trio.sleep(0.15)
         await other.expect_echo()
     finally:
@@ -551,7 +552,7 @@ async def test_handshake_during_shutdown(serve: Any, dial: Any) -> None:
     await dial(served)
     late = await dial(served, shake=False)
     await late.send(handshake()[:-2])
-    await served.wait_for(lambda: served.server.statistics().accepted == 2)
+    await wait_for(lambda: served.server.statistics().accepted == 2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(served.server.aclose)
         await trio.testing.wait_all_tasks_blocked()

@@ -9,9 +9,11 @@ import pytest
 import trio
 from websockets.frames import Close, Frame, Opcode
 
+from tests.waiting import wait_for
 from trio_chat.clients.frames import MAX_SIGNS, ping_frame, text_frame
 from trio_chat.clients.handshake import HeadReader
-from trio_chat.clients.transport import Link, Transport
+from trio_chat.clients.slow_lane import SlowLane
+from trio_chat.clients.transport import Link
 from trio_chat.errors import CloseCode
 
 FAST = {"ping_interval": 0.1, "ping_timeout": 0.1}
@@ -118,7 +120,7 @@ async def test_signs_are_forgiven_with_time(serve: Any, dial: Any) -> None:
     for _ in range(2):
         await wire.send(pongs)
         await wire.expect_echo()
-        await served.wait_for(lambda: served.last.link.scanner._signs == 0)
+        await wait_for(lambda: served.last.link.scanner._signs == 0)
 
     await wire.expect_echo()
 
@@ -133,7 +135,7 @@ async def test_client_closes(serve: Any, dial: Any, secure: bool) -> None:
     await wire.expect_text("last words")
 
     assert await wire.expect_close(4000) == "bye"
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     assert served.last.closed == 1
     assert served.last.link.code is None
 
@@ -152,7 +154,7 @@ async def test_server_closes(serve: Any, dial: Any, secure: bool) -> None:
     assert link.closing
     await wire.expect_text("before")
     assert await wire.expect_close(4401) == "come back"
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     assert served.last.closed == 1
     assert link.code == 4401
 
@@ -194,7 +196,7 @@ async def test_client_that_ignores_close(serve: Any, dial: Any) -> None:
     wire = await dial(served)
     served.last.link.close(4401)
 
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     await wire.expect_close(4401)
 
 
@@ -232,7 +234,7 @@ async def test_client_vanishes(serve: Any, dial: Any, half: bool) -> None:
     await wire.say_frame(Opcode.CONT, b"ly", fin=True)
     await (wire.stream.send_eof() if half else wire.stream.aclose())
 
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     assert served.last.heard == [b"slowly"]
     assert served.last.closed == 1
 
@@ -247,7 +249,7 @@ async def test_client_resets(serve: Any, dial: Any) -> None:
     for _ in range(3):
         link.offer(text_frame(b"anyone?"))
 
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     assert link.closing
     assert served.last.closed == 1
 
@@ -386,7 +388,7 @@ async def test_slow_reader_is_cut(serve: Any, dial: Any, secure: bool) -> None:
         await other.expect_echo()
 
     assert slow.link.code == 4408
-    await served.wait_for(lambda: len(served.server.links) == 1)
+    await wait_for(lambda: len(served.server.links) == 1)
     assert slow.closed == 1
     await other.expect_echo()
     assert wire is not None
@@ -409,7 +411,7 @@ async def test_stall(serve: Any, dial: Any, secure: bool) -> None:
     served = await serve(secure=secure, limits={"outbox_stall": 0.2, "close_timeout": 0.1})
     wire = await dial(served, receive_buffer=4096)
     served.last.link.offer(text_frame(b"x" * 8_000_000), exempt=True)
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
 
     assert served.last.link.code == 4408
     assert wire is not None
@@ -453,7 +455,7 @@ async def test_cancelled_send_is_the_end(serve: Any, dial: Any, secure: bool) ->
     wire = await dial(served, receive_buffer=4096)
     link = served.last.link
     link.offer(text_frame(b"x" * 8_000_000), exempt=True)
-    await served.wait_for(lambda: link.statistics().outbox.sent > 0)
+    await wait_for(lambda: link.statistics().outbox.sent > 0)
     served.server._connections.cancel_scope.cancel()
     await served.last.over.wait()
     link.offer(text_frame(b"late"))
@@ -509,7 +511,7 @@ async def test_nothing_is_left(serve: Any, dial: Any) -> None:
     wire = await dial(served)
     await wire.close()
     await wire.expect_close(1000)
-    await served.wait_for(lambda: not served.server.links)
+    await wait_for(lambda: not served.server.links)
     served.conversations.clear()
     gc.collect()
 
@@ -521,7 +523,8 @@ async def test_stream_beneath() -> None:
     head = HeadReader(1000).feed(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nOdd: \xff\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    stream = Transport(None, head)  # type: ignore[arg-type]  # it is not asked for anything here
+    nobody: Any = None  # it is asked for nothing here
+    stream = SlowLane(nobody, head)
     await stream.wait_send_all_might_not_block()
     first = await stream.receive_some()
     await stream.aclose()

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.battery.bad_input.house import open_house
-from tests.wires import CLIENTS, Client, Ended
+from tests.wires.carriers import Ended
+from tests.wires.client import Client
+from tests.wires.clients import CLIENTS
 from trio_chat.app import App
 from trio_chat.clients import registry
 from trio_chat.clients.auth import make_token

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.wires import CLIENTS, Client
+from tests.wires.client import Client
+from tests.wires.clients import CLIENTS
 from trio_chat.app import App, open_app
 from trio_chat.clients.auth import make_token
 from trio_chat.settings import Settings
@@ -112,14 +114,14 @@ async def test_users_whose_names_look_alike_are_others(app: App) -> None:
 
 async def test_a_way_back_is_its_users_alone(app: App) -> None:
     """Whoever knows the secret of somebody else's way back, but not the token, comes back as nobody."""
-    ada = await connected(app, "ada", "room", wire="socketio")
+    ada: Any = await connected(app, "ada", "room", wire="socketio")
     await ada.join("room")
-    mallory = await connected(app, "mallory", "room", wire="socketio")
-    mallory._pid, mallory._offset = ada._pid, ada._offset  # type: ignore[attr-defined]
+    mallory: Any = await connected(app, "mallory", "room", wire="socketio")
+    mallory._pid, mallory._offset = ada._pid, ada._offset
     mallory.rooms = []
     await mallory.come_back()
 
-    assert mallory._pid != ada._pid  # type: ignore[attr-defined]
+    assert mallory._pid != ada._pid
     await mallory.expect_refused("not_joined", mallory.send("room", "hello"))
     await ada.send("room", "not disturbed")
     for client in (ada, mallory):

@@ -146,7 +146,7 @@ def test_failing_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What nobody expected ends it with a line and exit status 1."""
-    monkeypatch.setattr("trio_chat.cli.open_app", fail)
+    monkeypatch.setattr("trio_chat.serve.open_app", fail)
     status = main(["serve", "--auth-mode", "insecure"])
 
     assert status == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.wires import Refused
+from tests.wires.client import Refused
 from trio_chat.clients.auth import REFUSED
 
 Refresh = Any

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.wires import CLIENTS, Ended, Refused
+from tests.waiting import wait_for
+from tests.wires.carriers import Ended
+from tests.wires.client import Refused
+from tests.wires.clients import CLIENTS
 from trio_chat.clients import recovery
 from trio_chat.clients.auth import REFUSED, Authenticator, Identity, make_token
 from trio_chat.clients.registry import Registry
@@ -53,9 +56,7 @@ async def test_whoever_asks_for_nothing_is_gone_too(place: Place, wire: str) -> 
     mallory = await place.member(wire, "mallory", "room")
     mallory.forsake()
     place.app.revoke("mallory")
-    with trio.fail_after(3):
-        while place.app.lobby.statistics().members:  # noqa: ASYNC110 - members leave when their links have ended
-            await trio.sleep(0.005)
+    await wait_for(lambda: not place.app.lobby.statistics().members)
 
     assert place.app.registry.statistics().connections == 0
 

@@ -20,8 +20,8 @@ import trio
 from redis import Redis
 
 from trio_chat.errors import Misconfigured, SettingsError
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey, open_postgres, open_valkey
+from trio_chat.stores.supervision import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -377,7 +377,7 @@ def test_server_that_does_not_start_quotes_its_log(directory: Path) -> None:
 def test_root_without_user_namespaces_is_told_what_to_do(directory: Path) -> None:
     """Where Postgres would be root and may not be anybody else, the error names the setting and the way out."""
     within = (
-        "import sys; from pathlib import Path; from trio_chat.stores.child import serving\n"
+        "import sys; from pathlib import Path; from trio_chat.stores.supervision import serving\n"
         "from trio_chat.stores.embedded import EmbeddedPostgres\n"
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
         "with serving(EmbeddedPostgres(Path(sys.argv[1]))): pass"

@@ -22,7 +22,9 @@ from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.message import Position, Posted, Receipt, epoch_started
 from trio_chat.stores.base import Refused
 from trio_chat.stores.embedded import EmbeddedPostgres
-from trio_chat.stores.postgres import _PAGE, PostgresArchive, newest_states, open_postgres_archive
+from trio_chat.stores.postgres import PostgresArchive, open_postgres_archive
+from trio_chat.stores.postgres_reading import PAGE
+from trio_chat.stores.postgres_writing import newest_states
 
 from .archive_contract import NOON, ArchiveContract, batch, contents, deleted, edited, posted, read, session
 
@@ -138,7 +140,7 @@ async def test_page_of_a_large_room_is_read_from_the_index(
     await archive.write(rooms)
     newest = "ffffffff-ffff-ffff-ffff-ffffffffffff"
     plan = psql(
-        postgres_server, f"analyze; prepare page as {_PAGE}; explain execute page('r1', '{newest}', 0, 50)"
+        postgres_server, f"analyze; prepare page as {PAGE}; explain execute page('r1', '{newest}', 0, 50)"
     )
 
     assert "Index Scan Backward using messages_by_room" in plan
@@ -350,14 +352,20 @@ async def test_not_required_server_may_come_later(own_postgres: EmbeddedPostgres
         assert archive.healthy
 
 
+async def probe_on(archive: PostgresArchive) -> None:
+    """Probe until it fails: what a Postgres has started notices its end a little later."""
+    while True:
+        await archive.probe()
+
+
 async def test_restarted_server_is_used_again(own_postgres: EmbeddedPostgres) -> None:
     """After a crash of Postgres calls fail until it is back, and then succeed with what was stored before."""
     where = session()
     async with open_postgres_archive(own_postgres.url, connections=2) as archive:
         await archive.write([batch(where, posted(1, "before"))])
         own_postgres.kill()
-        with pytest.raises(Unavailable):
-            await archive.probe()
+        with trio.fail_after(10), pytest.raises(Unavailable):
+            await probe_on(archive)
         assert not archive.healthy
 
         own_postgres.start()

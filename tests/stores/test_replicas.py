@@ -16,10 +16,10 @@ import trio
 from tests.waiting import wait_until
 from trio_chat.errors import Misconfigured
 from trio_chat.stores.base import Session, Unconfirmed
-from trio_chat.stores.child import serving
 from trio_chat.stores.embedded import EmbeddedValkey
 from trio_chat.stores.redis import RedisHotStore, open_redis
 from trio_chat.stores.replicas import _has_follower
+from trio_chat.stores.supervision import serving
 
 from .conftest import Console
 from .hot_contract import EPOCH, ROOM, SESSION, posts, seqs, submitted, written

@@ -6,6 +6,7 @@ Each test names the clock itself: that is how pytest-trio finds it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -55,7 +56,7 @@ class Calls:
     def __init__(self, nursery: trio.Nursery, link: Link) -> None:
         self._nursery = nursery
         self._link = link
-        self.replies: dict[str, object] = {}
+        self.replies: dict[str, Any] = {}
 
     def make(self, name: str, count: int = 1, *, patient: bool = False) -> trio.CancelScope:
         """Begin a call, which can be cancelled through the scope."""
@@ -104,7 +105,7 @@ async def test_group_gets_all_its_replies(bench: Bench, autojump_clock: MockCloc
 
     await bench.server.send_all(b"-ERR x\r\n:3\r\n")
     await settle()
-    [one, error] = calls.replies["both"]  # type: ignore[misc]
+    [one, error] = calls.replies["both"]
     assert (one, str(error)) == (1, "ERR x")
 
 

@@ -10,11 +10,14 @@ import pytest
 import trio
 from typing_extensions import override
 
-from trio_chat.stores import child
-from trio_chat.stores.child import ChildServer, Pauses, supervised
+from trio_chat.stores import supervision
+from trio_chat.stores.child import ChildServer
+from trio_chat.stores.supervision import supervised
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trio_chat.stores.pauses import Pauses
 
 _PROGRAM = """
 import signal, sys, time
@@ -68,7 +71,7 @@ class Program(ChildServer):
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    monkeypatch.setattr(child, "_PATIENCE_IF_CANCELLED", 0.5)
+    monkeypatch.setattr(supervision, "_PATIENCE_IF_CANCELLED", 0.5)
     return Program(tmp_path)
 
 

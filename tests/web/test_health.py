@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from trio_chat import MemoryArchive, MemoryHotStore, Settings
 from trio_chat.errors import Misconfigured
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.live_rooms import NoRooms
+from trio_chat.syncer import Syncer
 from trio_chat.testing.faults import Faults
 from trio_chat.web.health import Readiness
 
@@ -90,14 +91,17 @@ async def test_what_a_store_says_is_not_repeated(autojump_clock: MockClock) -> N
     assert b"ada" not in msgspec.json.encode(report)
 
 
-async def test_a_canary_that_comes_back_as_another_is_none(autojump_clock: MockClock) -> None:
+async def test_a_canary_that_comes_back_as_another_is_none(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Redis that takes writes and forgets them is of no use."""
     scene = Scene()
 
     async def forget(_: str) -> None:
         await trio.lowlevel.checkpoint()
 
-    scene.hot.kept = forget  # type: ignore[method-assign] - no fault of a store's does this
+    # No fault of a store's does this.
+    monkeypatch.setattr(scene.hot, "kept", forget)
 
     assert {text.partition(":")[0] for text in await scene.problems()} == {"redis"}
 

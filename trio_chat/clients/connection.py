@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
-    from trio_chat.mail import Hear, Wire
+    from trio_chat.mail import Hear, Outlet, Wire
     from trio_chat.message import Position
     from trio_chat.paging import Page
 
@@ -70,6 +70,11 @@ class AnyLink(Protocol):
         """Whether the client has yet to take much of the histories it has asked for."""
         ...
 
+    @property
+    def outlet(self) -> Outlet | None:
+        """What sends several things in one piece; None if there is nothing to gain."""
+        ...
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin to end the connection."""
         ...
@@ -87,6 +92,9 @@ class Connection(ABC, Generic[L]):
 
     may_join_again: ClassVar[bool] = False
     """Whether joining a room one is in gets its history once more, rather than an error."""
+
+    acknowledges_all: ClassVar[bool] = False
+    """Whether also those messages are acknowledged that bear no `ref`."""
 
     def __init__(self, link: L, lobby: Lobby, authenticator: Authenticator, registry: Registry) -> None:
         self._link = link
@@ -126,10 +134,14 @@ class Connection(ABC, Generic[L]):
     def hear(self) -> Hear:
         """What sends what a room says."""
 
-    def put_out(self, room: str) -> None:
-        """Forget a room that has put this connection out."""
+    def put_out(self, room: str, *, told: bool) -> None:
+        """Forget a room that has put this connection out. A client that knows nothing of it has to come back."""
         self._rooms.pop(room, None)
         self._rooms_changed()
+        if not told:
+            self._link.close(
+                CloseCode.INTERNAL_ERROR, "not all that a room said could be sent: come back and resume"
+            )
 
     def _rooms_changed(self) -> None:
         """Know that the client has joined or left a room. Most wires need not."""
@@ -362,6 +374,7 @@ class Connection(ABC, Generic[L]):
             metadata={} if request.metadata is None else check_metadata(request.metadata, limit),
             key=request.id,
             answer=partial(self._done, request.ref, request.room),
+            outlet=self._link.outlet if self.acknowledges_all or request.ref is not None else None,
         )
         self._lobby.mail(request.room, post)
 

@@ -34,11 +34,11 @@ from hypercorn.typing import ConnectionState
 from typing_extensions import override
 
 from trio_chat.clients.handshake import HeadReader, Refused, wants_websocket
+from trio_chat.clients.reception import read_head
 from trio_chat.failures import describe
 
 if TYPE_CHECKING:
-    from trio_chat.clients.handshake import Head
-    from trio_chat.clients.transport import ServerLimits
+    from trio_chat.clients.limits import ServerLimits
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ class _Connection:
         try:
             while behind is not None:
                 reader = HeadReader(self._limits.request_head)
-                head = await self._read_head(reader, behind)
+                head = await read_head(reader, behind, self._receive)
                 if head is None:
                     break
                 # The server has judged the first one and knows better.
@@ -242,16 +242,6 @@ class _Connection:
         except Refused as refused:
             await self._write(refused.response())
         return b""
-
-    async def _read_head(self, reader: HeadReader, received: bytes) -> Head | None:
-        """Read until the head is complete; None if it does not come to that. Raises `Refused`."""
-        head = reader.feed(received) if received else None
-        while head is None:
-            data = await self._receive()
-            if not data:
-                return None
-            head = reader.feed(data)
-        return head
 
     async def _answer(self, group: TaskGroup, received: bytes) -> bytes | None:
         """Have a request answered; return what has come behind it, None if it is the last.

@@ -1,23 +1,21 @@
-"""The native wire: one JSON object a WebSocket text frame. Pure.
+"""The native wire: what rooms say, and the answers to one client, one JSON object a WebSocket text frame. Pure.
 
-1. `decode` turns a text into a request, or refuses it with a reason; nothing it takes can harm what is behind it.
-2. A turn's hearings are encoded once a room and handed to every member as ready WebSocket frames.
-3. A message is encoded by msgspec alone, so what was stored is what is sent, byte for byte.
-4. A room's whole history is kept encoded until the room changes, so a crowd that joins gets the same bytes.
+1. A turn's hearings are encoded once a room and handed to every member as ready WebSocket frames.
+2. A message is encoded by msgspec alone, so what was stored is what is sent, byte for byte.
+3. A room's whole history is kept encoded until the room changes, so a crowd that joins gets the same bytes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 from typing_extensions import override
 
 from trio_chat.clients.frames import text_frame
-from trio_chat.clients.vocabulary import Ref, Request, check, check_ref
-from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, code_of
+from trio_chat.clients.vocabulary import Ref
+from trio_chat.errors import ReplyCode, TrioChatError, code_of
 from trio_chat.mail import (
     Accepted,
     Changed,
@@ -30,7 +28,7 @@ from trio_chat.mail import (
     Typing,
     Voice,
 )
-from trio_chat.message import MAX_DEPTH, Deleted, Edited, Posted
+from trio_chat.message import Deleted, Edited, Posted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,97 +37,6 @@ if TYPE_CHECKING:
     from trio_chat.paging import Page
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Request)
-_BRIEF = 200
-_NESTED = f"nested at most {MAX_DEPTH} levels"
-_MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
-
-
-def decode(text: bytes) -> Request:
-    """Return the request in a text.
-
-    Raises:
-        BadRequest: it is not JSON, not one of our shapes, nested too deep, names a field twice, or holds an id
-            outside its limits.
-    """
-    try:
-        request: Request = _decoder.decode(text)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise BadRequest(
-            f"expected one of the requests of the protocol as a JSON object: {brief(str(error))}"
-        ) from None
-    except (RecursionError, UnicodeDecodeError):
-        raise BadRequest(f"expected a JSON object in UTF-8, {_NESTED}") from None
-    if doubled(text):
-        raise BadRequest("the same field is given twice; give each once")
-    return check(request)
-
-
-def brief(text: str) -> str:
-    """Return the beginning and the end of a text that quotes what the client said, of whatever size that was."""
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF // 2]} ... {text[-_BRIEF // 2 :]}"
-
-
-class _Ref(msgspec.Struct):
-    ref: str | int | None = None
-
-
-def ref_of(text: bytes) -> Ref:
-    """Return the ref of a request that was refused, if it has one that can be read and is within its limits."""
-    try:
-        return check_ref(_ref_decoder.decode(text).ref)
-    except (BadRequest, ValueError, RecursionError):
-        return None
-
-
-_ref_decoder = msgspec.json.Decoder(_Ref)
-
-
-def doubled(text: bytes) -> bool:
-    """Whether a valid JSON text names a member of some object twice.
-
-    Decoding keeps one of the two, so the text has more quotation marks than what was kept accounts for.
-    """
-    value: dict[str, Any] = msgspec.json.decode(text)
-    if b"\\" not in text:
-        # Most requests are flat and have no escapes: counted here and by no call, for every message passes.
-        strings = len(value)
-        for part in value.values():
-            if isinstance(part, str):
-                strings += 1
-            elif isinstance(part, (dict, list)):
-                break
-        else:
-            return text.count(b'"') != 2 * strings
-    if b"\\u0022" in text:
-        # A quotation mark in disguise spoils the count; nobody's encoder writes it.
-        return sum(1 for colon in _MEMBER.findall(text) if colon) != _tally(value, 0)[0]
-    _, strings, quotes = _tally(value, 0)
-    return text.count(b'"') != 2 * strings + quotes
-
-
-def _tally(value: Any, depth: int) -> tuple[int, int, int]:
-    """Count the members, the strings and the quotation marks within strings of a JSON value.
-
-    Raises:
-        BadRequest: it is nested too deep. Metadata, one level down, have their own and sharper limit.
-    """
-    if isinstance(value, str):
-        return 0, 1, value.count('"')
-    if depth > MAX_DEPTH:
-        raise BadRequest(f"expected a JSON object {_NESTED}")
-    members = strings = quotes = 0
-    parts: list[Any] = []
-    if isinstance(value, dict):
-        pairs = cast("dict[str, Any]", value)
-        members = len(pairs)
-        parts = [*pairs, *pairs.values()]
-    elif isinstance(value, list):
-        parts += value
-    for part in parts:
-        counts = _tally(part, depth + 1)
-        members, strings, quotes = members + counts[0], strings + counts[1], quotes + counts[2]
-    return members, strings, quotes
 
 
 class _Welcome(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="welcome"):

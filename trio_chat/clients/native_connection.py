@@ -6,13 +6,14 @@ Before `hello` nothing is done for anybody, and little is read.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from trio_chat.clients import native
 from trio_chat.clients.connection import Connection
 from trio_chat.clients.native import NATIVE, NativeVoice, NativeWire
+from trio_chat.clients.native_requests import decode, ref_of
 from trio_chat.clients.vocabulary import Hello, Ref, Request, room_of
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, TrioChatError, Unavailable
 
@@ -31,6 +32,8 @@ _HELLO_BYTES = 16_384
 
 class NativeConnection(Connection["Link"]):
     """See the module. Lives as long as its link."""
+
+    acknowledges_all: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -65,9 +68,9 @@ class NativeConnection(Connection["Link"]):
     def on_text(self, payload: bytes) -> None:
         """Take one request."""
         try:
-            request = native.decode(payload)
+            request = decode(payload)
         except BadRequest as error:
-            self._refuse(native.ref_of(payload), None, error)
+            self._refuse(ref_of(payload), None, error)
             return
         try:
             self._hear_request(request)

@@ -4,9 +4,11 @@
    were offered and are never interleaved.
 2. While nothing waits, an offer goes straight to a channel that takes bytes without waiting (a plain socket). What
    is left over waits for the pump, a task that exists only as long as something waits.
-3. Too much waiting: droppable pieces go first. If that is not enough the owner is told, once, and decides.
-4. A piece that has begun is never dropped: half a frame may be out.
-5. A send that failed or was cancelled is the end: whatever waits is thrown away, nothing is written any more.
+3. While it is held, what is offered is kept to go out in one piece, when it is let go: a send costs more than all else
+   that is done for a message.
+4. Too much waiting: droppable pieces go first. If that is not enough the owner is told, once, and decides.
+5. A piece that has begun is never dropped: half a frame may be out.
+6. A send that failed or was cancelled is the end: whatever waits is thrown away, nothing is written any more.
 """
 
 from __future__ import annotations
@@ -130,8 +132,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_begun", "_channel", "_drained", "_dropped", "_limit", "_offset", "_owner", "_pumping", "_queue",
-        "_send_now", "_waiting", "lost", "sealed", "sent",
+        "_begun", "_channel", "_drained", "_dropped", "_held", "_limit", "_offset", "_owner", "_pumping", "_queue",
+        "_send_now", "_straight", "_waiting", "lost", "sealed", "sent",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, owner: Owner, limit: int) -> None:
@@ -155,6 +157,10 @@ class Outbox:
         self._dropped = 0
         self._pumping = False
         self._drained: trio.Event | None = None
+        self._held: list[bytes] | None = None
+        """What is to go out in one piece; None while the outbox is not held."""
+        self._straight = True
+        """Whether an offer goes straight to the channel: neither sealed nor held, and nothing waits."""
         self.sealed = False
         self.lost = False
         self.sent = 0
@@ -182,31 +188,57 @@ class Outbox:
             droppable: may be thrown away if too much waits.
             exempt: does not count towards the limit.
         """
+        if not self._straight:
+            self._put_by(data, droppable, exempt)
+            return
+        # Send what the channel takes at once. It is here and no call, for nearly every piece ends so.
+        send_now = self._send_now  # a call of an attribute that is no method takes longer
+        try:
+            sent = send_now(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.lose()
+            return
+        self.sent += sent
+        if sent != len(data):
+            self._wait(data, sent, droppable, exempt)
+
+    def _put_by(self, data: bytes, droppable: bool, exempt: bool) -> None:
+        """Take what cannot go straight to the channel."""
         if self.sealed or not data:
             return
-        if exempt and self.statistics().exempt > self._limit * EXEMPT_LIMITS:
-            self._owner.outbox_full()
-            return
-        sent = 0
-        if self._queue is None:
-            # Nothing waits: send what the channel takes at once. It is here and no call, for nearly every piece ends so.
-            send_now = self._send_now  # a call of an attribute that is no method takes longer
-            try:
-                sent = send_now(data)
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.lose()
-                return
-            self.sent += sent
-            if sent == len(data):
-                return
-        self._wait(data, sent, droppable, exempt)
+        if self._held is None:
+            if exempt and self.statistics().exempt > self._limit * EXEMPT_LIMITS:
+                self._owner.outbox_full()
+            else:
+                self._wait(data, 0, droppable, exempt)
+        elif droppable or exempt:
+            # In one piece with the others it would be neither.
+            self.let_go()
+            self.offer(data, droppable, exempt)
+        else:
+            self._held.append(data)
+
+    def hold(self) -> None:
+        """Keep what is offered from now on, until `let_go`, which must come before anybody waits."""
+        if self._straight:
+            self._straight = False
+            self._held = []
+
+    def let_go(self) -> None:
+        """Send what was held, in one piece."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._straight = True
+            if held:
+                self.offer(b"".join(held))
 
     def _wait(self, data: bytes, sent: int, droppable: bool, exempt: bool) -> None:
         """Keep what could not be sent, of which `sent` bytes are out."""
         if self._queue is None:
             self._queue = deque()
+            self._straight = False
             self._offset = sent
         self._queue.append(_Piece(data, droppable, exempt))
         if not self._pumping:
@@ -219,14 +251,20 @@ class Outbox:
 
     def seal(self, last: bytes = b"") -> None:
         """Accept nothing more after `last`, which is sent behind everything that waits."""
-        if self._queue is None:
-            self.offer(last, exempt=True)
-        elif last and not self.sealed:
-            self._wait(last, 0, droppable=False, exempt=True)
+        self.let_go()
+        if last:
+            # No `offer`: however much waits, there is room for this.
+            if self._straight:
+                self.offer(last, exempt=True)
+            elif not self.sealed:
+                self._wait(last, 0, droppable=False, exempt=True)
         self.sealed = True
+        self._straight = False
 
     def clear(self) -> None:
         """Throw away everything that waits, except what has begun."""
+        if self._held is not None:
+            self._held.clear()
         self._purge(lambda _: False)
 
     def lose(self) -> None:
@@ -234,6 +272,7 @@ class Outbox:
         if self.lost:
             return
         self.lost = self.sealed = True
+        self._held = None
         self._empty()
         # Let go of the owner, or they would keep each other in memory.
         owner, self._owner = self._owner, _NOBODY
@@ -319,6 +358,7 @@ class Outbox:
     def _empty(self) -> None:
         """Forget the queue: most connections have none most of the time, and an empty one is not small."""
         self._queue = None
+        self._straight = not self.sealed
         self._offset = self._waiting = 0
         if self._drained is not None:
             self._drained.set()

@@ -12,33 +12,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Container, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import trio
 from typing_extensions import override
 
-from trio_chat.clients.handshake import (
-    Head,
-    HeadReader,
-    Refused,
-    Request,
-    check_upgrade,
-    split_target,
-    wants_websocket,
-)
+from trio_chat.clients.channel import Channel, PlainChannel, Secure, SecureChannel
+from trio_chat.clients.handshake import Head, Refused, Request
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.clients.poller import Poller
-from trio_chat.clients.transport import (
-    Channel,
-    Conversation,
-    Link,
-    PlainChannel,
-    Secure,
-    SecureChannel,
-    ServerLimits,
-)
+from trio_chat.clients.reception import Admit, HttpApp, Reception, Route
+from trio_chat.clients.transport import Link
 from trio_chat.errors import CloseCode
 from trio_chat.failures import describe
 
@@ -50,14 +37,8 @@ __all__ = ["ClientServer", "ServerLimits", "ServerStatistics", "serve_clients"]
 logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = "trio.SocketListener | trio.SSLListener[trio.SocketStream]"
-Route: TypeAlias = Callable[[Link], Conversation]
-HttpApp: TypeAlias = Callable[[trio.abc.Stream, bytes], Awaitable[bytes | None]]
-Admit: TypeAlias = Callable[[Request], None]
-
 _PAUSE: Final = 0.1
 _SLOWEST_TICK: Final = 1.0
-_UNREAD: Final = 262_144
-"""How many bytes of a refused request are still read."""
 
 
 class ServerStatistics(msgspec.Struct, frozen=True):
@@ -144,11 +125,9 @@ class ClientServer:
         self._connections = connections
         self._poller = poller
         self._listeners = listeners
-        self._routes = routes
         self._limits = limits
-        self._http = http
-        self._http_paths = http_paths
         self._admit = admit
+        self._reception = Reception(routes, limits, http=http, http_paths=http_paths, admit=self._judge)
         self._links: set[Link] = set()
         self._accepting = trio.CancelScope()
         self._stopping = False
@@ -272,7 +251,7 @@ class ClientServer:
 
     async def _serve(self, channel: Channel) -> None:
         try:
-            upgrade = await self._shake_hands(channel)
+            upgrade = await self._reception.receive(channel)
         except Refused as refused:
             self._refused += 1
             logger.info(
@@ -280,43 +259,10 @@ class ClientServer:
                 refused.status,
                 extra={"event": "refused", "status": refused.status},
             )
-            await self._refuse(channel, refused)
+            await self._reception.refuse(channel, refused)
             return
         if upgrade is not None:
             await self._serve_link(channel, *upgrade)
-
-    async def _shake_hands(self, channel: Channel) -> tuple[Route, Head, Request] | None:
-        """Read and judge the head of a request; None if it came to nothing or was one for the HTTP application.
-
-        Raises:
-            Refused: it is neither.
-        """
-        received = b""
-        while True:
-            reader = HeadReader(self._limits.request_head)
-            head = await self._read_head(channel, reader, received)
-            if head is None:
-                return None
-            path, query = split_target(head)
-            route = self._route(path, head)
-            if route is not None:
-                request = Request(path, query, head.headers, channel.peer, channel.secure)
-                self._judge(head, request)
-                return route, head, request
-            if self._http is None:
-                raise Refused(
-                    404, f"Nothing is here. WebSocket clients connect to {', '.join(self._routes)}."
-                )
-            received = await self._http(channel.stream(), reader.received) or b""
-            if not received:
-                return None
-
-    def _route(self, path: str, head: Head) -> Route | None:
-        """Return who takes the request as a WebSocket handshake; None if the HTTP application is to take it."""
-        route = self._routes.get(path)
-        if route is not None and path in self._http_paths:
-            return route if wants_websocket(head) else None
-        return route
 
     async def _serve_link(self, channel: Channel, route: Route, head: Head, request: Request) -> None:
         """Run one client's link. Cancelling cuts it."""
@@ -336,22 +282,8 @@ class ClientServer:
                     self._empty.set()
             pumps.cancel_scope.cancel()
 
-    async def _read_head(self, channel: Channel, reader: HeadReader, received: bytes) -> Head | None:
-        """Read until the head is complete; None if the client left or never said a word."""
-        head = reader.feed(received) if received else None
-        with trio.move_on_after(self._limits.handshake_timeout) as patience:
-            while head is None:
-                data = await channel.receive()
-                if not data:
-                    return None
-                head = reader.feed(data)
-        if patience.cancelled_caught and reader.received:
-            raise Refused(408, f"Expected a request within {self._limits.handshake_timeout:g} seconds.")
-        return head
-
-    def _judge(self, head: Head, request: Request) -> None:
-        """Refuse what is not a proper handshake, or comes at a bad time."""
-        check_upgrade(head)
+    def _judge(self, request: Request) -> None:
+        """Refuse a handshake that comes at a bad time."""
         if self._stopping:
             raise Refused(503, "The server restarts. Come back in a moment.", {"Retry-After": "1"})
         if self._limits.connections and len(self._links) >= self._limits.connections:
@@ -360,18 +292,6 @@ class ClientServer:
             )
         if self._admit is not None:
             self._admit(request)
-
-    async def _refuse(self, channel: Channel, refused: Refused) -> None:
-        """Send the answer and let the client read it: what it still sends is thrown away, up to a point."""
-        rest = memoryview(refused.response())
-        with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(self._limits.close_timeout):
-            while rest:
-                await channel.wait_writable()
-                rest = rest[await channel.send([rest]) :]
-            channel.half_close()
-            unread = _UNREAD
-            while unread > 0 and (data := await channel.receive()):
-                unread -= len(data)
 
 
 def _tick_of(limits: ServerLimits) -> float:

@@ -1,4 +1,4 @@
-"""The Socket.IO wire: what rooms say, and the answers to one client, as Socket.IO events. Pure.
+"""The Socket.IO wire: what rooms say, as Socket.IO events. Pure.
 
 1. A turn's hearings become one *parcel*, encoded once a room for everybody on this wire.
 2. Each room event ends with an *offset*, a string that clients hand back when they reconnect: where they are in each
@@ -20,9 +20,8 @@ from typing_extensions import override
 from trio_chat.clients import packets
 from trio_chat.clients.engine.terms import Parcel, parcel
 from trio_chat.clients.offsets import NOWHERE, offset_of, place_of
-from trio_chat.errors import ReplyCode, TrioChatError, code_of
+from trio_chat.errors import ReplyCode
 from trio_chat.mail import (
-    Accepted,
     Changed,
     Closed,
     Expired,
@@ -36,10 +35,9 @@ from trio_chat.mail import (
 from trio_chat.message import Deleted, Edited, Posted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from trio_chat.message import Event, Message, Receipt
-    from trio_chat.paging import Page
 
 _encode = msgspec.json.Encoder().encode
 
@@ -67,8 +65,8 @@ class RoomParcel(msgspec.Struct, frozen=True, gc=False):
 def _ready(events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
     """Give each event its end: the place behind those in other rooms, if there are any."""
     if not others:
-        return parcel([b'%b,"%b"]' % ended for ended in events])
-    return parcel([_ended(event, offset_of(others, place)) for event, place in events])
+        return parcel([b'%b,"%b"]' % event for event in events])
+    return parcel([ended(event, offset_of(others, place)) for event, place in events])
 
 
 def _plain(events: Sequence[tuple[bytes, bytes]]) -> Parcel:
@@ -76,20 +74,18 @@ def _plain(events: Sequence[tuple[bytes, bytes]]) -> Parcel:
     return parcel([event + b"]" for event, _ in events])
 
 
-def _ended(event: bytes, offset: bytes) -> bytes:
+def ended(event: bytes, offset: bytes) -> bytes:
+    """Give an event its end: an offset."""
     return b'%b,"%b"]' % (event, offset)
 
 
-def _begun(name: str, *pieces: bytes) -> bytes:
+def begun(name: str, *pieces: bytes) -> bytes:
     """Encode an event up to where its offset goes."""
     return packets.event(name, *pieces)[:-1]
 
 
-_NEW: Final = _begun("message:new", b"")
+_NEW: Final = begun("message:new", b"")
 """Encoded once: it is what rooms say most."""
-
-
-# --- what rooms say
 
 
 class SocketIOWire:
@@ -124,7 +120,8 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     metadata: dict[str, Any]
 
 
-def _known(room: str, message: Message) -> _Message:
+def known(room: str, message: Message) -> _Message:
+    """Return a message as front ends know it."""
     return _Message(
         message.id,
         message.content,
@@ -160,17 +157,17 @@ class SocketIOVoice(Voice):
                 return self._change(event), self._place
             case Typing(user, active):
                 said = {"userId": user, "teamId": self._room, "timestamp": _now()}
-                return _begun("typing:start" if active else "typing:stop", _encode(said)), self._place
+                return begun("typing:start" if active else "typing:stop", _encode(said)), self._place
             case ReadMark(user, receipt):
                 mark = {"userId": user, "teamId": self._room, **_receipt(receipt)}
-                return _begun("receipt:update", _encode(mark)), self._place
+                return begun("receipt:update", _encode(mark)), self._place
             case Presence(user):
                 here = {"userId": user, "teamId": self._room, **_presence(hearing)}
-                return _begun("presence:update", _encode(here)), self._place
+                return begun("presence:update", _encode(here)), self._place
             case Expired(epoch):
                 # Whoever hears this has all there was, and nothing yet of the session to come.
                 self._place = place_of(self._room, epoch, 0)
-                return _begun("session:expired", _encode({"teamId": self._room, "epoch": epoch})), self._place
+                return begun("session:expired", _encode({"teamId": self._room, "epoch": epoch})), self._place
             case Closed(reason):
                 code = ReplyCode.ROOM_CLOSED
                 detail = {"code": code, "temporary": code.temporary, "teamId": self._room}
@@ -186,12 +183,12 @@ class SocketIOVoice(Voice):
             case Edited():
                 return self._update(message)
             case Deleted():
-                return _begun("message:delete", _encode(message.id))
+                return begun("message:delete", _encode(message.id))
             case _:
                 assert_never(event)
 
     def _new(self, message: Message) -> bytes:
-        return _NEW + _encode(_known(self._room, message))
+        return _NEW + _encode(known(self._room, message))
 
     def _update(self, message: Message) -> bytes:
         changed = {
@@ -200,7 +197,7 @@ class SocketIOVoice(Voice):
             "metadata": message.metadata,
             "teamId": self._room,
         }
-        return _begun("message:update", _encode(changed))
+        return begun("message:update", _encode(changed))
 
     def _ready(self, events: Sequence[tuple[bytes, bytes]], others: bytes) -> Parcel:
         return _ready(events, others) if self._recovers else _plain(events)
@@ -230,7 +227,7 @@ class SocketIOVoice(Voice):
             return self._ready(self._missed(joined, since), others)
         if self._history is None or self._history[0] != place:
             about = {"teamId": self._room, "epoch": joined.epoch, "seq": joined.seq}
-            messages = [_known(self._room, message) for message in joined.messages]
+            messages = [known(self._room, message) for message in joined.messages]
             event = self._list("messages:history", _encode(messages), _encode(about))
             self._history = place, event, self._ready([(event, place)], b"")
         _, event, alone = self._history
@@ -258,100 +255,12 @@ class SocketIOVoice(Voice):
         return [
             self._list("receipt:list", _encode(receipts), about),
             self._list("presence:list", _encode(here), about),
-            *[_begun("typing:start", _encode(one)) for one in typing],
+            *[begun("typing:start", _encode(one)) for one in typing],
         ]
 
     def _list(self, name: str, listed: bytes, about: bytes) -> bytes:
         """Begin an event that says by a second argument what it is about."""
-        return _begun(name, listed, about) if self._recovers else _begun(name, listed)
-
-
-# --- what one client gets to hear
-
-
-def welcome(user: str, durability: str, limits: Mapping[str, float], offset: bytes | None) -> Parcel:
-    """Encode what a client may expect. With `NOWHERE` it also takes any offset of an earlier connection from it."""
-    detail = {"user": user, "durability": durability, "limits": limits}
-    return parcel([_closed(_begun("welcome", _encode(detail)), offset)])
-
-
-def joined(ref: int, answer: Joined) -> Parcel:
-    """Encode the acknowledgement of `room:join`."""
-    detail = {
-        "ok": True,
-        "epoch": answer.epoch,
-        "seq": answer.seq,
-        "recovered": answer.recovered,
-        "durability": answer.durability,
-        "members": [one.user for one in answer.presence],
-    }
-    return parcel([packets.ack(ref, _encode(detail))])
-
-
-def left(room: str, offset: bytes | None) -> Parcel:
-    """Encode that the client has left a room, with its new offset if it keeps one."""
-    return parcel([_closed(_begun("room:left", _encode({"teamId": room})), offset)])
-
-
-def _closed(event: bytes, offset: bytes | None) -> bytes:
-    return event + b"]" if offset is None else _ended(event, offset)
-
-
-def accepted(ref: int, answer: Accepted) -> Parcel:
-    """Encode the acknowledgement of a change."""
-    detail = {
-        "ok": True,
-        "id": answer.id,
-        "epoch": answer.epoch,
-        "seq": answer.seq,
-        "durability": answer.durability,
-        "duplicate": answer.duplicate,
-    }
-    return parcel([packets.ack(ref, _encode(detail))])
-
-
-def done(ref: int) -> Parcel:
-    """Encode the acknowledgement of what is no event, `typing:start` for example."""
-    return parcel([packets.ack(ref, b'{"ok":true}')])
-
-
-def page(ref: int | None, room: str, found: Page) -> Parcel:
-    """Encode the answer to `history:get`, as an acknowledgement if the client waits for one. The newest comes last."""
-    messages = [
-        {"epoch": one.epoch, **msgspec.to_builtins(_known(room, one.message))} for one in found.messages
-    ]
-    detail = {
-        "teamId": room,
-        "messages": messages,
-        "source": found.source,
-        "more": found.more,
-        "before": found.before,
-    }
-    if ref is None:
-        return parcel([packets.event("history:page", _encode(detail))])
-    return parcel([packets.ack(ref, _encode({"ok": True, **detail}))])
-
-
-def heartbeat(ref: int | None) -> Parcel:
-    """Encode the answer to `heartbeat`."""
-    # Not without an argument: clients would take the event's name, its last element, for an offset.
-    return parcel([packets.event("heartbeat", b"{}")]) if ref is None else done(ref)
-
-
-def refusal(ref: int | None, room: str | None, failure: TrioChatError, *, plain: bool = False) -> Parcel:
-    """Encode a refusal or a failure: as the acknowledgement if the client waits for one, else as `room:error`.
-
-    A `plain` client gets the text alone.
-    """
-    code = code_of(failure)
-    if ref is not None:
-        error = {"code": code, "message": str(failure), "temporary": code.temporary}
-        return parcel([packets.ack(ref, _encode({"ok": False, "error": error}))])
-    detail: dict[str, Any] = {"code": code, "temporary": code.temporary}
-    if room is not None:
-        detail["teamId"] = room
-    pieces = [_encode(str(failure))] if plain else [_encode(str(failure)), _encode(detail)]
-    return parcel([packets.event("room:error", *pieces)])
+        return begun(name, listed, about) if self._recovers else begun(name, listed)
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

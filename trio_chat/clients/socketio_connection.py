@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from trio_chat.clients import socketio
+from trio_chat.clients import socketio_replies
 from trio_chat.clients.connection import Connection
 from trio_chat.clients.offsets import LEFT, NOWHERE, join_places, place_of
 from trio_chat.clients.socketio import PLAIN, RoomParcel, SocketIOVoice, SocketIOWire
@@ -112,8 +112,8 @@ class SocketIOConnection(Connection["EngineLink"]):
         return join_places([place for other, place in self._places.items() if other != room])
 
     @override
-    def put_out(self, room: str) -> None:
-        super().put_out(room)
+    def put_out(self, room: str, *, told: bool) -> None:
+        super().put_out(room, told=told)
         self._places.pop(room, None)
 
     @override
@@ -133,7 +133,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     def welcome(self) -> None:
         """Tell the client what to expect. Its offsets of earlier connections are void from now on."""
         offset = NOWHERE if self._wire.recovers else None
-        self._link.offer(socketio.welcome(self.user, self._promise(), self._limits(), offset))
+        self._link.offer(socketio_replies.welcome(self.user, self._promise(), self._limits(), offset))
 
     def on_event(self, event: Event) -> None:
         """Take one event."""
@@ -258,7 +258,7 @@ class SocketIOConnection(Connection["EngineLink"]):
             return
         joined.voice.stand_at(joined.epoch, joined.seq)
         if isinstance(ref, int):
-            self._link.offer(socketio.joined(ref, joined))
+            self._link.offer(socketio_replies.joined(ref, joined))
         self._say_past(room, joined, 0)
 
     @override
@@ -266,17 +266,17 @@ class SocketIOConnection(Connection["EngineLink"]):
         if not self._over:
             self._places.pop(room, None)
             offset = (join_places(self._places.values()) or LEFT) if self._wire.recovers else None
-            self._link.offer(socketio.left(room, offset))
+            self._link.offer(socketio_replies.left(room, offset))
             self._say_done(ref, room)
 
     @override
     def _say_accepted(self, ref: Ref, room: str, accepted: Accepted) -> None:
         if ref is not None:
-            self._acknowledge(ref, lambda number: socketio.accepted(number, accepted))
+            self._acknowledge(ref, lambda number: socketio_replies.accepted(number, accepted))
 
     @override
     def _say_done(self, ref: Ref, room: str) -> None:
-        self._acknowledge(ref, socketio.done)
+        self._acknowledge(ref, socketio_replies.done)
 
     def _acknowledge(self, ref: Ref, encode: Callable[[int], Parcel]) -> None:
         if isinstance(ref, int) and not self._over:
@@ -285,11 +285,11 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def _say_page(self, ref: Ref, room: str, page: Page) -> None:
         if not self._over:
-            self._link.offer(socketio.page(_number(ref), room, page), exempt=True)
+            self._link.offer(socketio_replies.page(_number(ref), room, page), exempt=True)
 
     @override
     def _say_heartbeat(self, ref: Ref) -> None:
-        self._link.offer(socketio.heartbeat(_number(ref)))
+        self._link.offer(socketio_replies.heartbeat(_number(ref)))
 
     @override
     def _say_refreshed(self, ref: Ref, identity: Identity) -> None:
@@ -298,7 +298,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def _say_refused(self, ref: Ref, room: str | None, error: TrioChatError) -> None:
         if not self._over:
-            self._link.offer(socketio.refusal(_number(ref), room, error, plain=self._wire is PLAIN))
+            self._link.offer(socketio_replies.refusal(_number(ref), room, error, plain=self._wire is PLAIN))
 
 
 class _Return:

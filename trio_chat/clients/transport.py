@@ -1,25 +1,22 @@
-"""What carries one client: its channel, the stream trio-websocket stands on, and the link a conversation sees.
+"""What carries one client: the link, which is the connection as its conversation sees it.
 
-1. A *channel* is the socket or the TLS stream: one way in, one way out, closed synchronously.
-2. The *fast lane*: the link reads the channel itself and hands plain texts to the conversation, without a task
+1. The *fast lane*: the link reads the channel itself and hands plain texts to the conversation, without a task
    switch. Most connections never see anything else.
-3. The *slow lane*: when something else comes, trio-websocket is brought in, on the `Transport` as its stream, and
+2. The *slow lane*: when something else comes, trio-websocket is brought in, on a `SlowLane` as its stream, and
    from then on gets everything but plain texts: it answers pings, echoes Close frames and puts fragments together.
    What it sends joins the same outbox.
-4. The `Link` is the connection as its conversation sees it. It ends in this order: the *talk* (the reader and the
-   conversation's tasks), by a violation, a failure, `close` or the peer; then the conversation hears `on_closed`;
-   then the *goodbye*: what was offered goes out and the peer's Close frame is awaited, for at most `close_timeout`
-   seconds. The channel is closed by whoever runs the link.
-5. The pump lives in a nursery around the talk, so that ending the talk never cuts a frame in two.
+3. A link ends in this order: the *talk* (the reader and the conversation's tasks), by a violation, a failure, `close`
+   or the peer; then the conversation hears `on_closed`; then the *goodbye*: what was offered goes out and the peer's
+   Close frame is awaited, for at most `close_timeout` seconds. The channel is closed by whoever runs the link.
+4. The pump lives in a nursery around the talk, so that ending the talk never cuts a frame in two.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import trio
@@ -27,56 +24,27 @@ import trio_websocket
 from typing_extensions import override
 
 from trio_chat.clients.frames import CLOSE, Scanner, Violation, close_frame, ping_frame
-from trio_chat.clients.handshake import Head, Request, accept, canonical
-from trio_chat.clients.outbox import Data, Offer, Outbox, OutboxStatistics
+from trio_chat.clients.handshake import accept
+from trio_chat.clients.outbox import Outbox, OutboxStatistics
+from trio_chat.clients.slow_lane import SlowLane
+from trio_chat.clients.tasks import Tasks
+from trio_chat.clients.vigil import Silence, Vigil
 from trio_chat.errors import CloseCode
 from trio_chat.failures import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from trio_chat.clients.poller import Poller
+    from trio_chat.clients.channel import Channel
+    from trio_chat.clients.handshake import Head, Request
+    from trio_chat.clients.limits import ServerLimits
+    from trio_chat.clients.outbox import Offer
 
 logger = logging.getLogger(__name__)
 
-Secure: TypeAlias = "trio.SSLStream[trio.SocketStream]"
-
-_RECEIVE: Final = 16384
 _UNHEARD: Final = 262_144
 """In how many bytes a goodbye is looked for: one that floods would keep us busy with that."""
 _PING: Final = ping_frame()
-# No such flag everywhere; Python ignores the signal anyway.
-_NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
-
-
-class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may cost. Times are in seconds, sizes in bytes; None or 0 turns the marked (*) ones off.
-
-    Attributes:
-        handshake_timeout: for the TLS handshake and the head of the request.
-        request_head: the size of that head.
-        message_bytes: the size of a message.
-        fragments: how many fragments a message may have.
-        frame_timeout: (*) how long a frame may stay unfinished.
-        outbox_bytes: how much may wait to be sent, without exempt bytes.
-        outbox_stall: (*) how long what waits may make no progress.
-        ping_interval: (*) after how much silence the client is pinged.
-        ping_timeout: how long it may stay silent then.
-        close_timeout: how long a goodbye may take.
-        connections: (*) how many clients may be connected.
-    """
-
-    handshake_timeout: float = 5.0
-    request_head: int = 16_384
-    message_bytes: int = 65_536
-    fragments: int = 128
-    frame_timeout: float | None = 15.0
-    outbox_bytes: int = 1_048_576
-    outbox_stall: float | None = 10.0
-    ping_interval: float | None = 25.0
-    ping_timeout: float = 10.0
-    close_timeout: float = 2.0
-    connections: int | None = None
 
 
 class Conversation(Protocol):
@@ -89,219 +57,6 @@ class Conversation(Protocol):
     def on_closed(self) -> None:
         """Know that the connection has ended. Called exactly once, last."""
         ...
-
-
-class PlainChannel:
-    """A plain socket. It takes bytes without waiting, so that most frames need no task to go out."""
-
-    __slots__ = ("_poller", "_socket")
-
-    secure = False
-    batch = 262_144
-
-    def __init__(self, stream: trio.SocketStream, poller: Poller) -> None:
-        """Take the socket out of a stream, which is of no use afterwards. TCP_NODELAY is on: the stream did that."""
-        self._poller = poller
-        self._socket = socket.socket(fileno=stream.socket.detach())
-        self._socket.setblocking(False)
-
-    @property
-    def send_now(self) -> Callable[[Data], int]:
-        """The socket's own way to send what it takes at once. Python ignores the signal of a broken pipe."""
-        return self._socket.send
-
-    @property
-    def peer(self) -> str:
-        """The address of the other end."""
-        return _peer(self._socket)
-
-    async def wait_writable(self) -> None:
-        """Return when the socket takes bytes. Cancelling is safe."""
-        await trio.lowlevel.wait_writable(self._socket)
-
-    async def send(self, pieces: Sequence[Data]) -> int:
-        """Send what the socket takes at once, which may be nothing; never waits."""
-        try:
-            return self._socket.sendmsg(pieces, (), _NO_SIGNAL)
-        except BlockingIOError:
-            return 0
-
-    async def receive(self) -> bytes:
-        """Return the next bytes, b"" if none will come, for whatever reason. Cancelling is safe."""
-        while True:
-            try:
-                await trio.lowlevel.wait_readable(self._socket)
-                return self._socket.recv(_RECEIVE)
-            except BlockingIOError:
-                continue  # woken up for nothing
-            except (OSError, trio.ClosedResourceError):
-                return b""
-
-    async def pour(self, take: Callable[[bytes], bool]) -> None:
-        """Call `take` with what comes until it returns False; with b"" if nothing will come. Cancelling is safe."""
-        await self._poller.pour(self._socket, take)
-
-    def half_close(self) -> None:
-        """Tell the peer that nothing more will come."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Close the socket. Whoever waits for it is woken."""
-        if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-
-    def stream(self) -> trio.abc.Stream:
-        """Turn this into an ordinary stream, which owns the socket from now on."""
-        return trio.SocketStream(trio.socket.from_stdlib_socket(self._socket))
-
-
-class SecureChannel:
-    """A TLS stream. Only a task can write to it, so everything goes through the pump."""
-
-    __slots__ = ("_stream",)
-
-    secure = True
-    batch = 16_384
-    """One record of TLS, so that progress is seen early."""
-
-    def __init__(self, stream: Secure) -> None:
-        """Take over a stream. Its handshake happens when it is first used."""
-        self._stream = stream
-
-    @property
-    def peer(self) -> str:
-        """The address of the other end."""
-        return _peer(self._stream.transport_stream.socket)
-
-    @property
-    def send_now(self) -> Callable[[Data], int]:
-        """Sends nothing: a TLS stream takes no bytes without waiting."""
-        return _send_nothing
-
-    async def wait_writable(self) -> None:
-        """Return when the socket takes bytes. Cancelling is safe."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send(self, pieces: Sequence[Data]) -> int:
-        """Send all of it. Cancelling breaks the stream."""
-        data = b"".join(pieces)
-        await self._stream.send_all(data)
-        return len(data)
-
-    async def receive(self) -> bytes:
-        """Return the next bytes, b"" if none will come, for whatever reason. Cancelling is safe after the handshake."""
-        try:
-            return bytes(await self._stream.receive_some(_RECEIVE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
-
-    async def pour(self, take: Callable[[bytes], bool]) -> None:
-        """Call `take` with what comes until it returns False; with b"" if nothing will come.
-
-        Cancelling is safe after the handshake.
-        """
-        while take(data := await self.receive()) and data:
-            pass
-
-    def half_close(self) -> None:
-        """Do nothing: TLS has no half of a connection to close."""
-
-    def close(self) -> None:
-        """Close the socket beneath."""
-        self._stream.transport_stream.socket.close()
-
-    def stream(self) -> trio.abc.Stream:
-        """Return the stream itself."""
-        return self._stream
-
-
-def _send_nothing(_: Data) -> int:
-    return 0
-
-
-Channel: TypeAlias = PlainChannel | SecureChannel
-
-
-def _peer(sock: socket.socket | trio.socket.SocketType) -> str:
-    try:
-        address: Any = sock.getpeername()
-    except OSError:
-        return "gone"
-    if isinstance(address, (str, bytes)):
-        return "unix"
-    host, port = str(address[0]), str(address[1])
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Transport(trio.abc.Stream):
-    """The stream beneath one trio-websocket connection. Lives as long as the slow lane.
-
-    It plays the handshake that is long over, and then hands on what is not for the fast lane. trio-websocket's reader
-    task is the only one to receive. Closing it closes no socket: that is the link's to do.
-    """
-
-    __slots__ = ("_answered", "_head", "_link", "_opened", "_others", "_released")
-
-    def __init__(self, link: Link, head: Head, others: bytes = b"") -> None:
-        """Begin with a judged handshake, and what the client has sent for the slow lane so far."""
-        self._link = link
-        self._head = canonical(head)
-        self._others = others
-        self._answered = False
-        self._opened = trio.Event()
-        self._released = False
-
-    def open(self) -> None:
-        """Let the client's frames in. Before, trio-websocket sees its handshake only."""
-        self._opened.set()
-
-    @override
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Put a whole frame behind what is already on its way. Never waits for the peer.
-
-        Cancelling is safe: the frame is not sent then.
-        """
-        await trio.lowlevel.checkpoint()
-        if self._answered:
-            self._link.carry(bytes(data))
-        # The client has had its answer to the handshake.
-        self._answered = True
-
-    @override
-    async def wait_send_all_might_not_block(self) -> None:
-        """Return at once: sending never blocks."""
-        await trio.lowlevel.checkpoint()
-
-    @override
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what is for trio-websocket; hand texts of the fast lane to the conversation on the way.
-
-        Cancelling is safe.
-
-        Args:
-            max_bytes: not kept to. trio-websocket is told to let the stream choose.
-
-        Returns:
-            b"" when no more frames will be read: the peer has gone, or has broken the protocol.
-        """
-        if self._released:
-            await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("trio-websocket is done with this stream")
-        if self._head:
-            await trio.lowlevel.checkpoint()
-            head, self._head = self._head, b""
-            return head
-        await self._opened.wait()
-        others, self._others = self._others, b""
-        return others or await self._link.receive()
-
-    @override
-    async def aclose(self) -> None:
-        """Note that trio-websocket is done with the stream."""
-        self._released = True
-        await trio.lowlevel.checkpoint()
 
 
 class LinkStatistics(msgspec.Struct, frozen=True):
@@ -320,20 +75,6 @@ class LinkStatistics(msgspec.Struct, frozen=True):
     outbox: OutboxStatistics
 
 
-class _Stopwatch(msgspec.Struct):
-    """How long a number has stood still."""
-
-    mark: int = -1
-    since: float = 0.0
-
-    def still(self, mark: int, now: float) -> float:
-        """Return for how long the number has been what it is now, as far as it was looked at."""
-        if mark != self.mark:
-            self.mark = mark
-            self.since = now
-        return now - self.since
-
-
 class Link:
     """One client's connection, as its conversation sees it. Lives until the socket is closed.
 
@@ -346,12 +87,13 @@ class Link:
         offer: sends ready-made frames (see `frames.text_frame`), now or as soon as the client takes them; the outbox's
             own. If too much waits, droppable frames are thrown away, and if that is not enough the connection ends with
             `CloseCode.TOO_SLOW`; exempt ones, a history the client has asked for, do not count.
+        outlet: sends several things in one piece: the outbox, to be held and let go.
         code: what the connection was closed with by us; None if it was not, or not by us.
     """
 
     __slots__ = (
-        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pinged", "_progress",
-        "_pumps", "_quiet", "_reads", "_talk", "_tasks", "_unfinished", "channel", "code", "offer", "request", "scanner",
+        "_conversation", "_deadline", "_ended", "_limits", "_messages", "_others", "_outbox", "_over", "_pumps", "_reads",
+        "_talk", "_tasks", "_vigil", "channel", "code", "offer", "outlet", "request", "scanner",
     )  # fmt: skip
 
     def __init__(self, request: Request, channel: Channel, limits: ServerLimits, pumps: trio.Nursery) -> None:
@@ -363,11 +105,12 @@ class Link:
         self._limits = limits
         self._outbox = Outbox(channel, self, limits.outbox_bytes)
         self.offer: Offer = self._outbox.offer
+        self.outlet = self._outbox
         self._conversation: Conversation | None = None
         self._pumps = pumps
         self._talk = trio.CancelScope()
-        self._tasks: set[trio.CancelScope] | None = None
-        """The scopes of the conversation's tasks. Most connections have none most of the time."""
+        self._tasks: Tasks | None = None
+        """The conversation's. Most connections never have any."""
         self._ended: trio.Event | None = None
         self._over = False
         """Whether the conversation hears nothing any more."""
@@ -377,10 +120,7 @@ class Link:
         """What was read for trio-websocket."""
         self._messages = 0
         self._reads = 0
-        self._pinged = False
-        self._quiet = _Stopwatch()
-        self._unfinished = _Stopwatch()
-        self._progress = _Stopwatch()
+        self._vigil = Vigil(limits)
 
     @override
     def __repr__(self) -> str:
@@ -425,10 +165,9 @@ class Link:
         An `Exception` it raises ends this connection only, with `CloseCode.INTERNAL_ERROR`.
         """
         if not self._over:
-            scope = trio.CancelScope()
-            self._tasks = self._tasks or set()
-            self._tasks.add(scope)
-            self._pumps.start_soon(self._contain, scope, fn, args)
+            if self._tasks is None:
+                self._tasks = Tasks(self, self._pumps.start_soon)
+            self._tasks.start(fn, args)
 
     # What the server does with it.
 
@@ -440,7 +179,7 @@ class Link:
         try:
             await self._converse(factory, head)
         except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
-            self._fail(failure)
+            self.task_failed(failure)
         finally:
             self._end()
             # They are cancelled; who does not end by then does not keep the conversation from hearing of the end.
@@ -456,10 +195,22 @@ class Link:
     def check(self, now: float) -> None:
         """Look after time limits. Called every tick with a clock that does not count when the program stood still."""
         self.scanner.rest()
-        if not self._over:
-            self._check_silence(now)
-            self._check_frame(now)
-            self._check_progress(now)
+        if self._over:
+            return
+        match self._vigil.judge_silence(self._reads, now):
+            case Silence.PING:
+                self._outbox.offer(_PING)
+            case Silence.CUT:
+                self.cut()
+            case Silence.BEAR:
+                pass
+        if self._vigil.frame_is_late(self.scanner.frames if self.scanner.unfinished else -1, now):
+            reason = f"a frame was unfinished for {self._limits.frame_timeout:g} s"
+            # Its Close frame could not be told from the rest of that frame: read no more.
+            self.scanner.violation = Violation(CloseCode.PROTOCOL_ERROR, reason)
+            self.close(CloseCode.PROTOCOL_ERROR, reason)
+        if self._vigil.is_stalled(self._outbox.sent if self._outbox.waiting else -1, now):
+            self.outbox_full()
 
     def scan(self, data: bytes) -> bytes:
         """Take bytes from the client, hand over texts, return what is for trio-websocket."""
@@ -476,7 +227,7 @@ class Link:
         else:
             self._outbox.offer(frame)
 
-    # What the outbox calls.
+    # What the outbox and the tasks call.
 
     def spawn(self, pump: Callable[[], Awaitable[None]]) -> None:
         """Start the outbox's pump."""
@@ -491,13 +242,23 @@ class Link:
         """End a connection that nothing can be sent on."""
         self._end()
 
+    def task_failed(self, failure: BaseException) -> None:
+        """Close with an error of ours."""
+        logger.error("%s failed and is closed: %s", self, describe(failure))
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def tasks_ended(self) -> None:
+        """Know that the conversation's tasks, which were cancelled, are gone."""
+        if self._ended is not None:
+            self._ended.set()
+
     def _hear(self, text: bytes) -> None:
         if not self._over and self._conversation is not None:
             self._messages += 1
             try:
                 self._conversation.on_text(text)
             except Exception as failure:  # noqa: BLE001  # on its way through trio-websocket it might get lost
-                self._fail(failure)
+                self.task_failed(failure)
 
     def _dismiss(self) -> None:
         conversation, self._conversation = self._conversation, None
@@ -505,7 +266,7 @@ class Link:
             try:
                 conversation.on_closed()
             except Exception as failure:  # noqa: BLE001  # the goodbye is still to be said
-                self._fail(failure)
+                self.task_failed(failure)
 
     def _end(self) -> None:
         """End the talk, once."""
@@ -513,23 +274,8 @@ class Link:
             self._over = True
             self._deadline = trio.current_time() + self._limits.close_timeout
             self._talk.cancel()
-            for scope in self._tasks or ():
-                scope.cancel()
-
-    async def _contain(
-        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[object]], args: Sequence[object]
-    ) -> None:
-        """Run a task of the conversation. Its failure ends here."""
-        try:
-            with scope:
-                await fn(*args)
-        except* Exception as failure:  # noqa: BLE001  # whatever it is, it concerns this client only
-            self._fail(failure)
-        finally:
-            tasks = self._tasks or set()
-            tasks.discard(scope)
-            if not tasks and self._ended is not None:
-                self._ended.set()
+            if self._tasks is not None:
+                self._tasks.end()
 
     async def _wait_tasks(self) -> None:
         """Wait until the conversation's tasks, which are cancelled, are gone."""
@@ -544,7 +290,7 @@ class Link:
             others = self.scan(head.rest) if head.rest else b""
             others = others or await self.receive()
             if others:
-                await self._take_slow_lane(Transport(self, head, others))
+                await self._take_slow_lane(SlowLane(self, head, others))
         if self.scanner.violation is not None:
             self.close(self.scanner.violation.code, self.scanner.violation.reason)
 
@@ -566,14 +312,14 @@ class Link:
         self._others = self.scan(data)
         return not self._others and not self.scanner.done
 
-    async def _take_slow_lane(self, transport: Transport) -> None:
+    async def _take_slow_lane(self, stream: SlowLane) -> None:
         """Let trio-websocket have everything but plain texts, until the end."""
         async with trio.open_nursery() as nursery:
             proposal = await trio_websocket.wrap_server_stream(
-                nursery, transport, max_message_size=self._limits.message_bytes, receive_buffer_size=None
+                nursery, stream, max_message_size=self._limits.message_bytes, receive_buffer_size=None
             )
             websocket = await proposal.accept()
-            transport.open()
+            stream.open()
             with suppress(trio_websocket.ConnectionClosed):
                 while True:
                     message = await websocket.get_message()
@@ -581,10 +327,6 @@ class Link:
                         self._hear(message.encode())
             self._conclude(websocket.closed)
             nursery.cancel_scope.cancel()
-
-    def _fail(self, failure: BaseException) -> None:
-        logger.error("%s failed and is closed: %s", self, describe(failure))
-        self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def _conclude(self, reason: trio_websocket.CloseReason | None) -> None:
         """Answer a client that broke the protocol: trio-websocket tells the reason, but not the client."""
@@ -618,30 +360,3 @@ class Link:
                 break
             unheard -= len(data)
             self.scanner.feed(data)
-
-    def _check_silence(self, now: float) -> None:
-        interval = self._limits.ping_interval
-        quiet = self._quiet.still(self._reads, now)
-        if not interval or quiet < interval:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
-            self._outbox.offer(_PING)
-        elif quiet >= interval + self._limits.ping_timeout:
-            self.cut()
-
-    def _check_frame(self, now: float) -> None:
-        limit = self._limits.frame_timeout
-        mark = self.scanner.frames if self.scanner.unfinished else -1
-        if self._unfinished.still(mark, now) >= (limit or math.inf) and mark >= 0:
-            # Its Close frame could not be told from the rest of that frame: read no more.
-            self.scanner.violation = Violation(
-                CloseCode.PROTOCOL_ERROR, f"a frame was unfinished for {limit:g} s"
-            )
-            self.close(CloseCode.PROTOCOL_ERROR, self.scanner.violation.reason)
-
-    def _check_progress(self, now: float) -> None:
-        limit = self._limits.outbox_stall
-        mark = self._outbox.sent if self._outbox.waiting else -1
-        if self._progress.still(mark, now) >= (limit or math.inf) and mark >= 0:
-            self.outbox_full()

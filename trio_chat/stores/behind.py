@@ -21,7 +21,7 @@ import msgspec
 from typing_extensions import override
 
 from trio_chat.message import is_epoch
-from trio_chat.stores.child import read_text, sync_directory, write_durably
+from trio_chat.stores.files import read_text, sync_directory, write_durably
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,46 +2,38 @@
 
 1. One directory, one server. The program that uses it holds `owner.lock`; the server and all its children hold
    `server.lock`. So a server starts only when nothing is left of the one before, however that one ended.
-2. Starting and stopping are written once, as generators that yield how long to pause. `supervised` runs them
-   under Trio, `serving` in a plain thread.
-3. A supervised server that dies is started again, with growing delays: whoever uses it reconnects by itself.
+2. Starting and stopping are written once, as generators that yield how long to pause. `supervision.supervised` runs
+   them under Trio, `supervision.serving` in a plain thread.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import tempfile
-import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, Signals
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-import trio
 from typing_extensions import override
 
 from trio_chat.errors import Misconfigured, SettingsError, TrioChatError, Unavailable
+from trio_chat.stores.files import open_lock, read_text, sync_directory, take_lock
+from trio_chat.stores.pauses import Pauses, take_steps, until
 from trio_chat.stores.process import ChildProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
 
 _log = logging.getLogger(__name__)
 
-Pauses: TypeAlias = Generator[float, None, None]
-"""Steps to take with pauses between them, in seconds."""
-
 _LONGEST_SOCKET_PATH = 107  # sockaddr_un holds 108 bytes, the last of them NUL
-_GLANCE = 0.01
 _PATIENCE_WITH_START = 300.0  # a long log to replay takes its time
 _PATIENCE_WITH_PREDECESSOR = 20.0
-_PATIENCE_WITH_STOP = 30.0  # above the sum of any server's `farewells`
-_PATIENCE_IF_CANCELLED = 3.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0  # before a restart
-_STEADY = 60.0  # who ran for so long starts with the first delay again
 
 
 class ServerStatistics(msgspec.Struct, frozen=True):
@@ -57,7 +49,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
 
 
 class ChildServer(ABC):
-    """A server program and its directory. Runs within `supervised` or `serving`; not for use by several threads.
+    """A server program and its directory. Runs within `supervision.supervised` or `supervision.serving`; not for use by several threads.
 
     Args:
         data_dir: holds one directory for each server; made if missing, its parents untouched.
@@ -139,13 +131,11 @@ class ChildServer(ABC):
 
     def start(self) -> None:
         """Start it and return when it answers. Blocks; see `starting` for the errors."""
-        for pause in self.starting():
-            time.sleep(pause)
+        take_steps(self.starting())
 
     def stop(self) -> None:
         """End it as gently as it lets us. Blocks."""
-        for pause in self.stopping():
-            time.sleep(pause)
+        take_steps(self.stopping())
 
     def starting(self) -> Pauses:
         """Start it, and end when it answers. If the steps are not taken to their end, `stopping` comes next.
@@ -156,10 +146,10 @@ class ChildServer(ABC):
             Unavailable: its predecessor is still there, or it takes too long.
         """
         command = self.command()
-        lock = _open_lock(self.directory / "server.lock")
+        lock = open_lock(self.directory / "server.lock")
         try:
-            yield from until(lambda: _take(lock), _PATIENCE_WITH_PREDECESSOR)
-            if not _take(lock):
+            yield from until(lambda: take_lock(lock), _PATIENCE_WITH_PREDECESSOR)
+            if not take_lock(lock):
                 raise Unavailable(
                     f"an earlier {self.name} does not end; it holds {self.directory}/server.lock"
                 )
@@ -222,11 +212,11 @@ class ChildServer(ABC):
         setting = f"DATA_DIR={self.directory.parent}"
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _open_lock(self.directory / "owner.lock")
+            lock = open_lock(self.directory / "owner.lock")
         except OSError as error:
             raise SettingsError([f"{setting}: cannot be used: {error}"]) from error
         try:
-            if not _take(lock):
+            if not take_lock(lock):
                 raise SettingsError(
                     [f"{setting}: in use by another process, which holds {self.directory}/owner.lock"]
                 )
@@ -257,126 +247,3 @@ class ChildServer(ABC):
         with suppress(FileNotFoundError):
             self.log.replace(self.log.with_suffix(".log.old"))
             sync_directory(self.directory)
-
-
-Server = TypeVar("Server", bound=ChildServer)
-
-
-@contextmanager
-def serving(server: Server) -> Generator[Server, None, None]:
-    """Run a server for as long as the context, in a program without Trio. Nobody restarts it."""
-    with server.owning():
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
-
-
-@asynccontextmanager
-async def supervised(server: Server) -> AsyncGenerator[Server, None]:
-    """Run a server for as long as the context, and start it again whenever it dies.
-
-    It is ready when the context begins. Leaving ends it gently, within 30 s at most; cancelling, before or meanwhile,
-    leaves it 3 s for that.
-    Raises what `ChildServer.owning` and `ChildServer.starting` raise; what the block raises comes out as it is.
-    """
-    failure: Exception | None = None
-    with server.owning():
-        try:
-            await _paced(server.starting())
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_keep_running, server, name=f"keep {server.name} running")
-                try:
-                    yield server
-                except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery's group
-                    failure = error
-                nursery.cancel_scope.cancel()
-        finally:
-            await _end(server)  # noqa: ASYNC102 - it bounds itself
-    if failure is not None:
-        raise failure
-
-
-async def _end(server: ChildServer) -> None:
-    """End a server gently, and at once if that takes too long. Cancelling shortens what is too long."""
-    try:
-        with trio.move_on_after(_PATIENCE_WITH_STOP):
-            await _paced(server.stopping())
-    finally:
-        with trio.move_on_after(_PATIENCE_IF_CANCELLED, shield=True):
-            if server.pid is not None:
-                await _paced(server.stopping())
-        server.kill()
-
-
-async def _keep_running(server: ChildServer) -> None:
-    """Start a server again whenever it ends. Cancelling leaves it as it is."""
-    delay = 0.0
-    while True:
-        since = trio.current_time()
-        code = await server.wait_ended()
-        steady = trio.current_time() - since > _STEADY
-        delay = _FIRST_DELAY if steady or not delay else min(2 * delay, _LONGEST_DELAY)
-        _log.error("%s ended with exit code %d; it is started again in %.1f s", server.name, code, delay)
-        await trio.sleep(delay)
-        try:
-            await _paced(server.starting())
-        except (TrioChatError, OSError) as error:
-            _log.error("%s", error)
-
-
-async def _paced(pauses: Pauses) -> None:
-    """Take the steps under Trio. Cancelling closes them."""
-    await trio.lowlevel.checkpoint()
-    with closing(pauses):
-        for pause in pauses:
-            await trio.sleep(pause)
-
-
-def until(condition: Callable[[], bool], patience: float) -> Pauses:
-    """Pause until the condition holds or `patience` seconds are over, whichever comes first."""
-    deadline = time.monotonic() + patience
-    while not condition() and time.monotonic() < deadline:
-        yield _GLANCE
-
-
-def read_text(path: Path) -> str:
-    """Return what is in the file; nothing if there is none."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replace the file's content so that a crash at any point leaves the old or the new one."""
-    new = path.with_name(f"{path.name}.new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power failure."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _take(lock: int) -> bool:
-    """Lock the open file unless somebody else has; whoever inherits it holds the same lock."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

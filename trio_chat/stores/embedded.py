@@ -2,7 +2,7 @@
 
 1. Both keep their data under one directory and listen on Unix sockets in it, for this user alone.
 2. Whether one is ready, and whether it ended cleanly, is read off what it wrote itself.
-3. `child` says how they live and die.
+3. `child` says how they start and stop, `supervision` how they live.
 """
 
 from __future__ import annotations
@@ -22,15 +22,10 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from trio_chat.errors import SettingsError
-from trio_chat.stores.child import (
-    ChildServer,
-    Pauses,
-    read_text,
-    supervised,
-    sync_directory,
-    until,
-    write_durably,
-)
+from trio_chat.stores.child import ChildServer
+from trio_chat.stores.files import read_text, sync_directory, write_durably
+from trio_chat.stores.pauses import Pauses, until
+from trio_chat.stores.supervision import supervised
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,15 @@ from trio_chat.errors import Unavailable
 from trio_chat.settings import Settings, mask_url
 from trio_chat.stores.base import Archive, HotStore
 from trio_chat.stores.behind import Behind
-from trio_chat.stores.child import ChildServer, supervised
 from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
 from trio_chat.stores.postgres import open_postgres_archive
 from trio_chat.stores.redis import open_redis
+from trio_chat.stores.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    from trio_chat.stores.child import ChildServer
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from trio_chat.testing.deadlines import check_expiry
 from trio_chat.testing.durability import check_archived, check_dirty_kept, check_ends
 from trio_chat.testing.faults import Faults, FaultStatistics
 from trio_chat.testing.model import Line, Model, caught_up, line_of, window_of
-from trio_chat.testing.record import Answered, Asked, Ended, Heard, Mended, Record, Vanished
+from trio_chat.testing.record import Answered, Asked, Ended, Heard, Mended, PutOut, Record, Vanished
 from trio_chat.testing.script import (
     ROOM,
     AnyCommand,
@@ -104,6 +104,7 @@ __all__ = [
     "Mended",
     "Model",
     "Post",
+    "PutOut",
     "Read",
     "Record",
     "Request",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.mail import Accepted, Changed, Closed, Joined, View
+from trio_chat.mail import Accepted, Changed, Joined, View
 from trio_chat.stores.base import Session
 from trio_chat.testing import script as do
 from trio_chat.testing.model import Model, caught_up, line_of, window_of
-from trio_chat.testing.record import Answered, Asked, Ended, Heard, Record
+from trio_chat.testing.record import Answered, Asked, Ended, Heard, PutOut, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +137,7 @@ def check_told(record: Record) -> None:  # noqa: C901 - one case a kind of entry
                     here[entry.step] = (command.who, command.room), _position(answer)
             case Heard(hearing=Changed(epoch=epoch, event=event)) if entry.visit in here:
                 here[entry.visit] = here[entry.visit][0], (epoch, event.seq)
-            case Heard(hearing=Closed()):
+            case PutOut():
                 here.pop(entry.visit, None)
             case Ended():
                 here.clear()

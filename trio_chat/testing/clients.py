@@ -15,7 +15,7 @@ from trio_chat import mail
 from trio_chat.errors import TrioChatError
 from trio_chat.message import Position
 from trio_chat.testing import script as do
-from trio_chat.testing.record import Answered, Heard, Record
+from trio_chat.testing.record import Answered, Heard, PutOut, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class _Visitor:
         for hearing in parcel:
             self._heard(hearing)
 
-    def put_out(self, room: str) -> None:  # noqa: ARG002 - it is in one room
+    def put_out(self, room: str, *, told: bool) -> None:  # noqa: ARG002 - it is in one room, and is out in any case
         self.out()
 
 
@@ -174,11 +174,12 @@ class Clients:
 
     def _enter(self, step: int, command: do.Join | do.Resume, place: _Place, resume: Position | None) -> None:
         visitor = _Visitor(do.user_of(command.who), self._wire, partial(self._hear, place, step))
-        visitor.out = partial(self._forget, place, visitor)
+        visitor.out = partial(self._forget, place, visitor, step)
         self._present[place] = visitor
         self._ask(step, command, partial(mail.Join, visitor, resume), resume)
 
-    def _forget(self, place: _Place, visitor: _Visitor) -> None:
+    def _forget(self, place: _Place, visitor: _Visitor, visit: int) -> None:
+        self._record.add(PutOut(trio.current_time(), *place, visit))
         if self._present.get(place) is visitor:
             del self._present[place]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_chat.mail import Accepted, Closed, Expired, Joined, View
+from trio_chat.mail import Accepted, Expired, Joined, View
 from trio_chat.testing import script as do
 from trio_chat.testing.checker import Violation
-from trio_chat.testing.record import Answered, Heard
+from trio_chat.testing.record import Answered, PutOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _come_and_go(here: dict[str, int], entry: Entry, room: str) -> None:
         case Answered(command=do.Leave() | do.Break() as command):
             if command.room == room:
                 here.pop(command.who, None)
-        case Heard(hearing=Closed()):
+        case PutOut():
             if entry.room == room:
                 here.pop(entry.who, None)
         case _:

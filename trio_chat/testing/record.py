@@ -54,6 +54,15 @@ class Heard(msgspec.Struct, frozen=True):
     hearing: Hearing
 
 
+class PutOut(msgspec.Struct, frozen=True):
+    """A client learnt that its room has put it out, which ends a visit."""
+
+    at: float
+    who: str
+    room: str
+    visit: int
+
+
 class Ended(msgspec.Struct, frozen=True):
     """A process ended.
 
@@ -102,7 +111,7 @@ class Mended(msgspec.Struct, frozen=True):
     unsaved: dict[str, int]
 
 
-Entry: TypeAlias = Asked | Answered | Heard | Ended | Vanished | Mended
+Entry: TypeAlias = Asked | Answered | Heard | PutOut | Ended | Vanished | Mended
 
 
 class Record:
@@ -192,6 +201,8 @@ def _line(entry: Entry) -> str:
             text = f"    #{entry.step} -> {_brief(entry.answer)}"
         case Heard():
             text = f"    {entry.who} in {entry.room} hears {_brief(entry.hearing)}"
+        case PutOut():
+            text = f"    {entry.who} is put out of {entry.room}"
         case _:
             text = repr(entry)
     return f"{entry.at:8.2f} {text}"

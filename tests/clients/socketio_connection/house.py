@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import socketio.packet
@@ -33,15 +33,14 @@ from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trio_chat.clients.engine.server import EngineLink
     from trio_chat.clients.engine.terms import Parcel
     from trio_chat.lobby import Lobby
     from trio_chat.stores.memory import Moment
 
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
-
 LISTS = ["receipt:list", "presence:list"]
-
 TOO_DEEP = "2" + "[" * 50 + "]" * 50
 
 
@@ -54,6 +53,7 @@ class FakeLink:
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
+        self.outlet = None
         self.send_frames = None
         self.conversation: SocketIOConversation | None = None
         self._nursery = nursery
@@ -120,7 +120,7 @@ class Client:
     def dial(self) -> FakeLink:
         """Begin a session without a word. Returns its link; the one before is left as it is."""
         self.link = FakeLink(self._house.nursery, self._query, self._headers)
-        self.conversation = SocketIOConversation(self.link, self._house.hall)  # type: ignore[arg-type] # it is a fake
+        self.conversation = SocketIOConversation(cast("EngineLink", self.link), self._house.hall)
         self.link.conversation = self.conversation
         return self.link
 

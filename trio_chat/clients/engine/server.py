@@ -39,7 +39,7 @@ from trio_chat.clients.engine.upgrade import Probe
 from trio_chat.clients.engineio import Refusal
 from trio_chat.clients.handshake import Refused, Request
 from trio_chat.clients.http import HttpSide
-from trio_chat.clients.transport import ServerLimits
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.errors import CloseCode
 
 if TYPE_CHECKING:

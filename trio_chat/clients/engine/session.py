@@ -24,7 +24,6 @@ import trio
 from typing_extensions import override
 
 from trio_chat.clients.engine.polling import Polling
-from trio_chat.clients.engine.tasks import Tasks
 from trio_chat.clients.engine.terms import (
     MESSAGE,
     EngineConversation,
@@ -35,6 +34,7 @@ from trio_chat.clients.engine.terms import (
 )
 from trio_chat.clients.engineio import Kind, Packet, decode, decode_payload, encode, open_packet
 from trio_chat.clients.frames import text_frame
+from trio_chat.clients.tasks import Tasks
 from trio_chat.errors import BadRequest, CloseCode
 from trio_chat.failures import describe
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from trio_chat.clients.engine.upgrade import Probe
     from trio_chat.clients.handshake import Request
-    from trio_chat.clients.outbox import Offer
+    from trio_chat.clients.outbox import Offer, Outbox
     from trio_chat.clients.transport import Link
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,11 @@ class EngineLink:
         if self._link is not None:
             return self._link.behind
         return self._polling is not None and self._polling.exempt > self._terms.outbox_bytes
+
+    @property
+    def outlet(self) -> Outbox | None:
+        """The WebSocket's; a poll takes all there is in any case."""
+        return self._link.outlet if self._link is not None else None
 
     @property
     def transport(self) -> Literal["polling", "websocket"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import trio
 from typing_extensions import override
 
-from trio_chat.stores.child import ChildServer, Pauses, read_text
+from trio_chat.stores.files import read_text
+from trio_chat.stores.pauses import paced
 from trio_chat.stores.process import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from signal import Signals
 
+    from trio_chat.stores.child import ChildServer
     from trio_chat.stores.embedded import EmbeddedPostgres
 
 _GLANCE = 0.01
@@ -116,18 +118,12 @@ class Server:
 
 async def start(server: ChildServer) -> None:
     """Start one of the stores, and return when it answers. Cancelling leaves it half-way: `halt` it then."""
-    await _paced(server.starting())
+    await paced(server.starting())
 
 
 async def halt(server: ChildServer) -> None:
     """End one of the stores, gently."""
-    await _paced(server.stopping())
-
-
-async def _paced(pauses: Pauses) -> None:
-    with closing(pauses):
-        for pause in pauses:
-            await trio.sleep(pause)
+    await paced(server.stopping())
 
 
 def freeze_postgres(postgres: EmbeddedPostgres, *, thaw: bool = False) -> None:

@@ -16,10 +16,11 @@ import trio
 from typing_extensions import override
 
 from trio_chat.clients.auth import Authenticator
+from trio_chat.clients.limits import ServerLimits
 from trio_chat.clients.native_connection import NativeConnection
 from trio_chat.clients.patience import Patience
 from trio_chat.clients.registry import Registry
-from trio_chat.clients.server import ClientServer, ServerLimits, serve_clients
+from trio_chat.clients.server import ClientServer, serve_clients
 from trio_chat.message import Deleted, Event
 from trio_chat.settings import Settings
 from trio_chat.stores.memory import MemoryArchive

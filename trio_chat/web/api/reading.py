@@ -18,7 +18,7 @@ import msgspec
 import trio
 from starlette.requests import ClientDisconnect
 
-from trio_chat.clients.native import brief, doubled
+from trio_chat.clients.native_requests import brief, doubled
 from trio_chat.errors import BadRequest
 from trio_chat.web.api.problems import Refusal
 

@@ -1,0 +1,76 @@
+"""What the archive lacks and can be given from memory."""
+
+from __future__ import annotations
+
+from trio_chat.stores.base import Batch
+
+from .house import AStore, a_ledger, a_session, post, read
+
+
+async def test_unsynced_from_memory(hot: AStore) -> None:
+    """A degraded room gives the archive what was let out, and no more."""
+    ledger = await a_session(hot, 5)
+    batch = ledger.unsynced(released=4)
+
+    assert batch is not None
+    assert (batch.session, batch.top) == (ledger.session, 4)
+    assert [event.seq for event in batch.events] == [1, 2, 3, 4]
+
+
+async def test_unsynced_when_the_archive_has_it(hot: AStore) -> None:
+    """There is nothing to give when the archive has everything that was let out."""
+    ledger = await a_session(hot)
+    ledger.history.mark_synced(2)
+
+    assert ledger.unsynced(released=2) is None
+
+
+async def test_unsynced_when_some_of_it_is_elsewhere(hot: AStore) -> None:
+    """What the hot store alone has cannot be given from memory; then nothing is, or a mark would hide it."""
+    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
+    await ledger.open()
+    for _ in range(5):
+        post(ledger)
+    await ledger.write()
+
+    assert ledger.unsynced(released=5) is None
+
+
+async def test_unsynced_read_marks_from_memory(hot: AStore) -> None:
+    """A degraded room gives the archive the marks that no store has, with events or alone, until one has them."""
+    ledger = await a_session(hot)
+    hot.set_healthy(False)
+    ledger.mark_read("bob", read())
+    await ledger.write()
+    batch = ledger.unsynced(released=2)
+    assert batch is not None
+    assert (len(batch.events), batch.receipts) == (2, {"bob": read()})
+
+    ledger.history.mark_synced(2)
+    assert ledger.unsynced(released=2) == Batch(ledger.session, 2, (), receipts={"bob": read()})
+
+    hot.set_healthy(True)
+    await ledger.write()
+    assert ledger.unsynced(released=2) is None
+
+
+async def test_unsynced_read_marks_of_no_session(hot: AStore) -> None:
+    """A session without an event is nothing to the archive."""
+    ledger = await a_session(hot)
+    ledger.mark_read("bob", read())
+    ledger.begin_anew()
+
+    assert ledger.unsynced(released=0) is None
+
+
+async def test_unsynced_read_marks_when_events_are_elsewhere(hot: AStore) -> None:
+    """Marks can be given though events cannot; the archive is told no higher mark than it has."""
+    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
+    await ledger.open()
+    for _ in range(5):
+        post(ledger)
+    await ledger.write()
+    ledger.history.mark_synced(1)
+    ledger.mark_read("bob", read())
+
+    assert ledger.unsynced(released=5) == Batch(ledger.session, 1, (), receipts={"bob": read()})

@@ -1,0 +1,63 @@
+"""What the syncer asks of the rooms of its process, and tells them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from trio_chat.stores.base import Batch, Session
+
+
+class LiveRooms(Protocol):
+    """See the module. All synchronous."""
+
+    def unsynced(self) -> Collection[Session]:
+        """Return the sessions of live rooms that have something the archive has not been told to have."""
+        ...
+
+    def held(self, session: Session) -> Batch | None:
+        """Return that from the room's memory; None if there is nothing, or if it does not hold it all."""
+        ...
+
+    def is_degraded(self, session: Session) -> bool:
+        """Whether the session is of a live room whose newest events are in its memory only."""
+        ...
+
+    def note_lost(self, session: Session) -> None:
+        """The hot store does not know this session."""
+        ...
+
+    def note_torn(self, session: Session) -> None:
+        """The hot store lacks events of this session that it had."""
+        ...
+
+    def note_synced(self, session: Session, seq: int) -> None:
+        """The archive has everything of the session up to `seq`."""
+        ...
+
+
+class NoRooms:
+    """For a syncer without rooms in this process."""
+
+    def unsynced(self) -> Collection[Session]:
+        """Return none."""
+        return ()
+
+    def held(self, session: Session) -> Batch | None:  # noqa: ARG002
+        """Return none."""
+        return None
+
+    def is_degraded(self, session: Session) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def note_lost(self, session: Session) -> None:
+        """Do nothing."""
+
+    def note_torn(self, session: Session) -> None:
+        """Do nothing."""
+
+    def note_synced(self, session: Session, seq: int) -> None:
+        """Do nothing."""
