@@ -170,9 +170,11 @@ class Ledger:
             return
         with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
             self._learn(await self._archive.receipts(self.room))
-            newest = await self._archive.page(self.room, None, 1)
-            if newest and newest[0].epoch >= self.history.epoch:
-                self._begin(newest[0].epoch)  # the clock was ahead when that began
+            if self.history.epoch <= await self._archive.latest():
+                # The clock was ahead once, though perhaps not in this room.
+                newest = await self._archive.page(self.room, None, 1)
+                if newest and newest[0].epoch >= self.history.epoch:
+                    self._begin(newest[0].epoch)
             self._asked = True
 
     def _learn(self, receipts: Mapping[str, Receipt]) -> None:

@@ -381,6 +381,17 @@ class ArchiveContract:
         await archive.write(batches)
         assert len(await archive.page(where.room, None, 1000)) == 500
 
+    async def test_latest_epoch(self, archive: Archive) -> None:
+        """It is the highest that was written, of whatever room and in whatever order."""
+        first, second, third = (session(f"room-{hour}", hour) for hour in range(3))
+        assert await archive.latest() == ""
+        await archive.write([batch(second, posted(1)), batch(first, posted(1))])
+        assert await archive.latest() == second.epoch
+        await archive.write([batch(third, posted(1))])
+        await archive.write([batch(second, posted(2))])
+
+        assert await archive.latest() == third.epoch
+
     async def test_probe_finds_it_healthy(self, archive: Archive) -> None:
         """After a probe that succeeded the archive is healthy."""
         await archive.probe()

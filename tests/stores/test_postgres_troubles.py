@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from trio_chat.lobby import open_lobby
+from trio_chat.message import new_epoch
 from trio_chat.settings import Settings
+from trio_chat.stores.base import Batch, Session
 from trio_chat.stores.embedded import EmbeddedPostgres
 from trio_chat.stores.postgres import open_postgres_archive
 from trio_chat.stores.redis import open_redis
@@ -158,3 +161,15 @@ async def test_lock_that_is_held(
 
     found = psql(postgres_server, "select room, content from messages order by room, epoch, seq")
     assert found.splitlines() == ["one|changed", "one|in it", "two|in it, too"]
+
+
+async def test_latest_epoch_of_those_before(postgres_server: str) -> None:
+    """Somebody who comes later finds it, and asks the server once."""
+    async with open_postgres_archive(postgres_server) as archive:
+        await archive.write([Batch(Session("r", new_epoch(datetime.now(UTC))), 1, ())])
+        epoch = await archive.latest()
+    async with open_postgres_archive(postgres_server) as archive:
+        assert await archive.latest() == epoch
+        asked = archive.statistics().latency
+        assert await archive.latest() == epoch
+        assert archive.statistics().latency == asked

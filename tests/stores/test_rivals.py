@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from trio_chat.app import open_app
+from trio_chat.clients import recovery
 from trio_chat.settings import Settings
 from trio_chat.stores import rivals
 from trio_chat.stores.memory import MemoryHotStore
@@ -112,16 +113,22 @@ async def test_a_server_that_ends_in_order_leaves_no_note(autojump_clock: MockCl
     """Nor does it take away that of another one."""
     hot = MemoryHotStore()
     await be_a_server(hot, 20)
-    assert await hot.kept("server") is None
+    assert await hot.kept(rivals._NAME) is None
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(be_a_server, hot, 18)
         await trio.sleep(1)
-        await hot.keep({"server": (b"somebody else's", 100)})
+        await hot.keep({rivals._NAME: (b"somebody else's", 100)})
         await trio.sleep(0.5)
         nursery.cancel_scope.cancel()
 
-    assert await hot.kept("server") == b"somebody else's"
+    assert await hot.kept(rivals._NAME) == b"somebody else's"
+
+
+def test_no_client_can_ask_for_the_note() -> None:
+    """Those of clients have shorter names."""
+    assert recovery._PID.fullmatch(rivals._NAME) is None
+    assert recovery._PID.fullmatch(rivals._NAME[:64]) is not None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,7 @@ async def test_what_is_no_note_of_a_server_is_nobody(
         nursery.start_soon(be_a_server, hot)
         for number in range(5):
             await trio.sleep(3)
-            await hot.keep({"server": (note.replace(b'"beat":1', b'"beat":%d' % number), 100)})
+            await hot.keep({rivals._NAME: (note.replace(b'"beat":1', b'"beat":%d' % number), 100)})
 
     assert not warnings_of(caplog)
 

@@ -370,6 +370,13 @@ class Archive(Protocol):
         """Return the highest seq it was told of the session; 0 if it knows none."""
         ...
 
+    async def latest(self) -> str:
+        """Return the highest epoch there is, of any room, or a higher one it was told of; "" if it knows none.
+
+        What others have written since this was asked first need not count.
+        """
+        ...
+
     async def probe(self) -> None:
         """Make one round trip. Raises `Unavailable` or `Misconfigured`."""
         ...

@@ -114,6 +114,10 @@ class PostgresArchive:
         self._timeout = timeout
         self._migrated = False
         self._healthy = False
+        self._told = ""
+        """The highest epoch that was written here."""
+        self._found: str | None = None
+        """The highest one that was there before; None if nobody has asked."""
         self._writes = self._rows = self._pages = self._failures = 0
         self._latency = Histogram(LATENCIES)
 
@@ -145,6 +149,7 @@ class PostgresArchive:
             await trio.lowlevel.checkpoint()
             return 0
         rows = await newest_states(batches)
+        self._told = max(self._told, *(batch.session.epoch for batch in batches))
 
         async def write(connection: Connection) -> int | None:
             return await write_states(connection, batches, rows, self._timeout)
@@ -187,6 +192,19 @@ class PostgresArchive:
             return found
 
         return await self._call(read) or 0
+
+    async def latest(self) -> str:
+        """Return the highest epoch there is; see `Archive.latest`. Asks the server once."""
+
+        async def read(connection: Connection) -> str:
+            found = await connection.fetchval("select epoch from sessions order by epoch desc limit 1")
+            return "" if found is None else str(found)
+
+        if self._found is None:
+            self._found = await self._call(read)
+        else:
+            await trio.lowlevel.checkpoint()
+        return max(self._found, self._told)
 
     async def probe(self) -> None:
         """Make one round trip. Raises `Unavailable` or `Misconfigured`."""

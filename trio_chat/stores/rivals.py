@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NAME: Final = "server"
+# Longer than what a client may call its own note.
+_NAME: Final = "server".ljust(65, "-")
 _BEAT_SECONDS: Final = 5.0
 _KEPT_SECONDS: Final = 30.0
 # How often the same is said again.

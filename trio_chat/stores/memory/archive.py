@@ -26,6 +26,7 @@ class MemoryArchive(Memory):
         """Each session's highest top and its end; the batches hold no events."""
         self._rows: dict[Session, dict[int, Event]] = {}
         self._receipts: dict[str, dict[str, Receipt]] = {}
+        self._latest = ""
 
     @override
     def __repr__(self) -> str:
@@ -54,6 +55,7 @@ class MemoryArchive(Memory):
 
     def _store(self, batch: Batch) -> int:
         old = self.sessions.get(batch.session, batch)
+        self._latest = max(self._latest, batch.session.epoch)
         self.sessions[batch.session] = Batch(
             batch.session, max(old.top, batch.top), (), old.ended or batch.ended
         )
@@ -92,6 +94,11 @@ class MemoryArchive(Memory):
         async with self.call("top"):
             known = self.sessions.get(session)
         return known.top if known is not None else 0
+
+    async def latest(self) -> str:
+        """See `Archive.latest`."""
+        async with self.call("latest"):
+            return self._latest
 
     def marks(self, room: str) -> Mapping[str, Receipt]:
         """Return all read marks archived of a room, by user. For tests and checkers."""
