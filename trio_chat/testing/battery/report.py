@@ -18,6 +18,7 @@ _COUNTED: tuple[Kind, ...] = ("lost", "duplicate", "order", "isolation")
 # How the verdict calls what may be, by column.
 _EXCUSED = ("excused", "repeated")
 _LONGEST = 1000
+_MOST = 10
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
@@ -70,13 +71,13 @@ def details(outcomes: Iterable[Outcome]) -> str:
     parts: list[str] = []
     for outcome in outcomes:
         lines = [f"- {note}" for note in outcome.notes]
-        lines += [f"- late at first: {what[:_LONGEST]}" for what in outcome.first]
+        lines += [f"- late at first: {what[:_LONGEST]}" for what in outcome.first[:_MOST]]
         # What is wrong with a control is as it must be.
         if not outcome.held:
             lines += [f"- **{complaint.what}**" for complaint in outcome.complaints]
             lines += [
                 f"- **{finding.kind}: {finding.what[:_LONGEST]}**"
-                for finding in outcome.verdict.findings[:10]
+                for finding in sorted(outcome.verdict.findings, key=lambda finding: finding.late)[:_MOST]
             ]
         if lines:
             parts.append("\n".join([f"{outcome.code}, {outcome.title}:", "", *lines]))

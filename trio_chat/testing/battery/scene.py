@@ -10,7 +10,7 @@ import trio
 from typing_extensions import override
 
 from trio_chat.testing.battery.contents import read_tops, see
-from trio_chat.testing.battery.fault import Complaint
+from trio_chat.testing.battery.demands import Demands
 from trio_chat.testing.battery.load import until
 from trio_chat.testing.battery.wire import Gone
 from trio_chat.testing.verdict.log import Close, Fail, Forgot, Heal, Join, Lost, Unknown
@@ -28,26 +28,24 @@ NORMAL = 5.0
 GRACE = 30.0
 """Seconds beyond its bound after which something is not late but never comes."""
 _DEGRADED = 2.0
+_SILENT = "is in trouble: it does not answer"
 # An ack that took longer is not as usual.
 _SLOW = 1.0
 
 
-class Scene:
+class Scene(Demands):
     """What a fault has to work with. Lives as long as `perform`.
 
     Attributes:
-        complaints: what does not hold.
-        notes: what was measured.
         tolerates_crashes: whether the server may log exceptions.
     """
 
     def __init__(self, fault: Fault, machine: Machine, load: Load, nursery: trio.Nursery) -> None:
+        super().__init__()
         self.fault = fault
         self.machine = machine
         self.load = load
         self.nursery = nursery
-        self.complaints: list[Complaint] = []
-        self.notes: list[str] = []
         self.tolerates_crashes = False
         self.began = self.over = trio.current_time()
 
@@ -90,22 +88,17 @@ class Scene:
             now = trio.current_time()
             self.journal.note(Lost(now, session, above) if of_store else Forgot(now, session, above))
 
-    def require(self, holds: bool, what: str, *, late: bool = False) -> None:
-        """Complain unless something holds. `late`: whether what is wrong is only how long it took."""
-        if not holds:
-            self.complaints.append(Complaint(what, late))
+    async def bear_starving(self) -> bool:
+        """Complain, of something late, if the server found Redis away though nothing was done to it. Returns whether it did.
 
-    def require_at_most(self, bound: float, measured: float, what: str) -> None:
-        """Complain, of something late, unless a time that was measured is within its bound."""
-        self.require(measured <= bound, f"{what}: {measured:.2f}, expected at most {bound:g}", late=True)
-
-    def require_at_least(self, bound: float, measured: float, what: str) -> None:
-        """Complain, of something late, unless there was enough of something in the time it had."""
-        self.require(measured >= bound, f"{what}: {measured:g}, expected at least {bound:g}", late=True)
-
-    def note(self, what: str) -> None:
-        """Note something that was measured."""
-        self.notes.append(what)
+        On a machine that is busy enough nobody answers in time. What follows is as if Redis had been away: messages that
+        were told as `memory` may be lost with the server, and sessions begin anew. Cancelling is safe.
+        """
+        starving = _SILENT in self.machine.server.said
+        if starving:
+            self.require(False, "Redis did not answer in time, though nothing was done to it", late=True)
+            await self.note_loss(of_store=False)
+        return starving
 
     def require_calm(self, *, since: float | None = None) -> None:
         """Complain about connections that ended, since the fault began or since then."""

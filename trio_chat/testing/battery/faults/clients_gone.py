@@ -181,7 +181,10 @@ def _is_connected(server: int, client: int) -> bool:
 
 async def crowd(scene: Scene) -> None:
     """C3: the server dies under a thousand clients, and all come back at once."""
-    machine = scene.machine
+    machine, rooms = scene.machine, {*scene.load.rooms}
+    await scene.wait_until(
+        lambda: rooms <= {ack.room for ack in scene.journal.acked}, 10, "something is said in every room"
+    )
     scene.begin()
     machine.server.kill()
     await ask(scene, lambda client: client.config_resetstat())
@@ -191,7 +194,9 @@ async def crowd(scene: Scene) -> None:
     stats = await ask(scene, lambda client: client.info("commandstats"))
     loads = stats.get("cmdstat_multi", {}).get("calls", 0)
     scene.note(f"{loads} loads for {scene.fault.rooms} rooms")
-    scene.require(0 < loads <= scene.fault.rooms, "a room was loaded more than once, or none at all")
+    starving = await scene.bear_starving()
+    once = loads == scene.fault.rooms
+    scene.require(once, f"{loads} loads for {scene.fault.rooms} rooms", late=starving)
 
 
 SLOW_READERS = {
@@ -208,5 +213,13 @@ CLIENTS_GONE = (
         alone=True,
         settings=SLOW_READERS,
     ),
-    Fault("C3", "1,000 clients reconnect at once", crowd, clients=50, rate=20),
+    Fault(
+        "C3",
+        "1,000 clients reconnect at once",
+        crowd,
+        clients=50,
+        rate=20,
+        # A thousand clients in one process keep the proxy in it waiting, and this is not about Redis.
+        settings={"redis-timeout": "5"},
+    ),
 )

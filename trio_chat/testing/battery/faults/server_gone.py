@@ -130,7 +130,8 @@ async def _come_back(scene: Scene, *, besides: Collection[Session] = (), since: 
     anew = [join for join in joins if not join.recovered]
     scene.note(f"{len(anew)} of them anew")
     odd = [join for join in anew if join.room not in rooms]
-    scene.require(not odd, f"{len(odd)} came back without `recovered: true`")
+    starving = not besides and await scene.bear_starving()
+    scene.require(not odd, f"{len(odd)} came back without `recovered: true`", late=starving)
 
 
 SERVER_GONE = (
