@@ -145,6 +145,22 @@ def test_a_log_has_a_line_for_what_is_over() -> None:
     ]
 
 
+def test_whoever_interrupts_a_run_gets_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One fault is over, and Ctrl-C comes in the next."""
+
+    async def perform(fault: Fault, **given: object) -> Outcome:
+        if fault.code == "S3":
+            raise KeyboardInterrupt
+        return unperformed(fault, "it was wrong", late=False, seconds=1.0)
+
+    monkeypatch.setattr("trio_chat.testing.battery.__main__.perform_apart", perform)
+
+    assert main(["S1", "S3", "--jobs", "1"]) == 130
+    assert "| S1 |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("wrong", [["--jobs", "0"], ["R99"], ["--job"]])
 def test_what_is_not_understood_is_said(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With exit status 2, and nothing is performed."""

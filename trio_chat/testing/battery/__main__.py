@@ -55,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     with ProgressWatch(len(faults), given.jobs, sys.stderr) as watch:
         run = Run(faults, given.jobs, watch, partial(perform_apart, logs=given.logs))
+        interrupted = False
         try:
             trio.run(run.perform)
-            interrupted = False
-        except KeyboardInterrupt:
+        except* KeyboardInterrupt:
             interrupted = True
     if run.outcomes:
         report = page(run.outcomes, seconds=time.monotonic() - began, jobs=given.jobs)
