@@ -108,7 +108,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
 
 
 async def test_a_server_that_does_not_let_anybody_join_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be waited for for ever."""
+    """It would be waited for for ever. Takes half a second: on a busy machine, too, they have shaken hands by then."""
 
     async def welcome(stream: trio.SocketStream) -> None:
         async with trio.open_nursery() as nursery:
@@ -120,9 +120,9 @@ async def test_a_server_that_does_not_let_anybody_join_is_given_up(monkeypatch: 
             with pytest.raises(trio_websocket.ConnectionClosed):
                 await socket.get_message()
 
-    monkeypatch.setattr(member, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(member, "CONNECT_SECONDS", 0.5)
     async with listening(welcome) as url:
-        assert await refusal(url) == "no answer to the request to join within 0.05 s"
+        assert await refusal(url) == "no answer to the request to join within 0.5 s"
 
 
 @pytest.mark.parametrize("politely", [True, False])

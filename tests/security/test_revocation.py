@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
+from websockets.exceptions import InvalidState
 
 from tests.waiting import wait_for
 from tests.wires.carriers import Ended
-from tests.wires.client import Refused
+from tests.wires.client import Client, Refused
 from tests.wires.clients import CLIENTS
 from trio_chat.clients import recovery
 from trio_chat.clients.auth import REFUSED, Authenticator, Identity, make_token
@@ -59,6 +61,50 @@ async def test_whoever_asks_for_nothing_is_gone_too(place: Place, wire: str) -> 
     await wait_for(lambda: not place.app.lobby.statistics().members)
 
     assert place.app.registry.statistics().connections == 0
+
+
+async def test_messages_flow_on_while_a_user_is_revoked(serve: Any, wire: str) -> None:
+    """The user's messages stop there: what was acknowledged is told once and in order. Others' messages go on."""
+    async with serve(rate_limits=False) as place:
+        mallory = await place.member(wire, "mallory", "room")
+        ada, bob, cleo = [await place.member("native", name, "room") for name in ("ada", "bob", "cleo")]
+        heard: list[str] = []
+        async with trio.open_nursery() as nursery:
+            hers = await nursery.start(_talk, mallory)
+            others = await nursery.start(_talk, ada)
+            await _hear_some(bob, heard, "mallory")
+            place.app.revoke("mallory")
+            await _hear_some(bob, heard, "ada")
+            place.app.revoke("ada")
+        await cleo.send("room", "the last")
+        await _hear_some(bob, heard, "the last", 1)
+
+    for user, acknowledged in (("mallory", hers), ("ada", others)):
+        told = [text for text in heard if user in text]
+        assert told[: len(acknowledged)] == acknowledged
+        # The ack of the last one may have been cut off with the connection.
+        assert len(told) - len(acknowledged) in {0, 1}
+
+
+async def _talk(client: Client, *, task_status: trio.TaskStatus[list[str]]) -> None:
+    """Post one message after the other until the server ends the connection. Starts with what is acknowledged."""
+    acknowledged: list[str] = []
+    task_status.started(acknowledged)
+    with suppress(Ended, InvalidState):
+        while True:
+            text = f"{client.user} {len(acknowledged)}"
+            await client.send("room", text)
+            acknowledged.append(text)
+    await client.cut()
+
+
+async def _hear_some(client: Client, heard: list[str], word: str, count: int = 10) -> None:
+    """Hear messages until so many more have this word."""
+    while count:
+        one = await client.hear()
+        if one.kind == "message":
+            heard.append(one.about["content"])
+            count -= word in heard[-1]
 
 
 async def test_a_token_made_later_is_accepted(place: Place, wire: str) -> None:

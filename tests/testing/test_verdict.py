@@ -84,6 +84,11 @@ class History:
         return judge(self.log, Contents(archive, hot), limit=LIMIT, **how)
 
 
+def findings(verdict: Verdict) -> set[tuple[str, bool]]:
+    """What was found: of which kinds, and whether it is late."""
+    return {(finding.kind, finding.late) for finding in verdict.findings}
+
+
 def message(text: str, seq: int, user: str = "ann", rev: int | None = None, name: str | None = None) -> Seen:
     return Seen(name or text, user, text, seq, seq if rev is None else rev)
 
@@ -431,34 +436,34 @@ def test_marked_and_not_archived() -> None:
 
 
 def test_archive_behind() -> None:
-    """Though all has been well for long the archive lacks something."""
+    """Though all has been well for long the archive lacks something: it is not late, for it will never come."""
     history, said = talk()
     kept = Kept(DEN, top=4, synced=3, rows=tuple(map(Row, said)))
 
-    assert history.judge(*said[:3], hot=(kept,)).kinds() == {"liveness"}
+    assert findings(history.judge(*said[:3], hot=(kept,))) == {("liveness", False)}
 
 
 def test_unresolved() -> None:
-    """An operation has no outcome."""
+    """An operation has no outcome: it is not late, for it will never come."""
     history, said = talk()
     history.ask("ann", "x")
 
-    assert history.judge(*said).kinds() == {"liveness"}
+    assert findings(history.judge(*said)) == {("liveness", False)}
 
 
 def test_slow() -> None:
-    """An operation takes longer than it may."""
+    """An operation takes longer than it may: it is late."""
     history, said = talk()
     op = history.ask("ann", "x")
     history.now += 5.0
     history.add(it.Fail, op, "overloaded")
 
-    assert history.judge(*said).kinds() == {"liveness"}
+    assert findings(history.judge(*said)) == {("liveness", True)}
 
 
 @pytest.mark.parametrize("outcome", ["unknown", "memory"])
 def test_not_well_after_healing(outcome: str) -> None:
-    """All has been well for long enough, and a change is not carried out, or kept in memory only."""
+    """All has been well for long enough, and a change is not carried out, or kept in memory only: that is late."""
     history, said = talk()
     history.add(it.Heal)
     history.now += 6.0
@@ -469,7 +474,7 @@ def test_not_well_after_healing(outcome: str) -> None:
         history.hear(seen, "ann", "bob")
         history.ack(op, seen, durability="memory")
 
-    assert history.judge(*said, seen).kinds() == {"liveness"}
+    assert findings(history.judge(*said, seen)) == {("liveness", True)}
 
 
 def test_seqs_that_nobody_knows_of() -> None:

@@ -32,6 +32,7 @@ class Client:
         position: up to where the room is known.
         pending: the ids that are not acknowledged, and when each was last sent; None if it is to be sent again.
         live: whether it is in the room at the moment.
+        unanswered: the operations that were sent again, and of which this connection has not told what became of them.
     """
 
     def __init__(self, name: str, room: str, port: Callable[[], int], journal: Journal, seed: int) -> None:
@@ -40,6 +41,7 @@ class Client:
         self.position: Position | None = None
         self.pending: dict[str, float | None] = {}
         self.live = False
+        self.unanswered: set[int] = set()
         self.acks = 0
         self._port = port
         self._journal = journal
@@ -55,7 +57,8 @@ class Client:
     @override
     def __repr__(self) -> str:
         return (
-            f"<Client {self.name} {self.room} {self.position} pending={len(self.pending)} live={self.live}>"
+            f"<Client {self.name} {self.room} {self.position} pending={len(self.pending)}"
+            f" unanswered={len(self.unanswered)} live={self.live}>"
         )
 
     async def run(self) -> None:
@@ -113,6 +116,7 @@ class Client:
             self._joining = None
         for op in list(self._open):
             self._doubt(op, "closed")
+        self.unanswered.clear()
 
     async def _resend(self, wire: Wire) -> None:
         """Send whatever waits to be sent again, and again what got no answer. Runs until cancelled or gone."""
@@ -124,6 +128,7 @@ class Client:
             for op, one in list(self._open.items()):
                 if now - (self.pending[one] or now) > PATIENCE:
                     self._doubt(op, "timeout")
+                    self.unanswered.add(op)
             if self.live:
                 for one in [one for one, sent in self.pending.items() if sent is None]:
                     await self._send(wire, one)
@@ -147,6 +152,9 @@ class Client:
 
     def _hear(self, said: dict[str, Any]) -> None:
         now, note, name, room = trio.current_time(), self._journal.note, self.name, said.get("room", "")
+        if said.get("ref") in self.unanswered:
+            self.unanswered.remove(said["ref"])
+            return  # it is there, and will be acknowledged as a repetition
         match said["type"]:
             case "message:new" | "message:update" | "message:delete":
                 message = seen_of(said["message"]) if "message" in said else None

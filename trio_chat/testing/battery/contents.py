@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.testing.battery.machine import Machine
 
 _AS_JSON = "select coalesce(json_agg(one), '[]') from (%s) one"
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 
 
 async def look(machine: Machine) -> Contents:

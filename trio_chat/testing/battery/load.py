@@ -78,7 +78,7 @@ class Load:
             scope.cancel()
 
     def unsettled(self) -> list[Client]:
-        """Return who is not there, waits for an answer, or does not know all that others know."""
+        """Return who is not there, waits for an answer, never got one, or does not know all that others know."""
         tops: dict[str, Position] = {}
         for client in self.clients:
             if client.position is not None:
@@ -87,17 +87,11 @@ class Load:
         return [
             client
             for client in self.clients
-            if client.pending or not client.live or client.position != tops.get(client.room)
+            if client.pending
+            or client.unanswered
+            or not client.live
+            or client.position != tops.get(client.room)
         ]
-
-    async def wait_settled(self, patience: float) -> float | None:
-        """Wait until everybody has an answer and knows what everybody knows. Returns how long it took, None if it did not.
-
-        Cancelling is safe.
-        """
-        began = trio.current_time()
-        settled = await until(lambda: not self.unsettled(), patience)
-        return trio.current_time() - began if settled else None
 
 
 async def until(condition: Callable[[], bool], patience: float) -> bool:

@@ -6,8 +6,9 @@ How the blocks nest is the order of the end: servers, then stores, then proxies.
 
 from __future__ import annotations
 
+import secrets
 import socket
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,6 +34,10 @@ SETTINGS: Mapping[str, str] = {
     "ping-timeout-seconds": "2",
 }
 """How servers are set up unless a fault wants it otherwise: time passes some hundred times faster."""
+
+
+_PORTS = range(10_240, 32_768)
+"""Below those that Linux gives to clients (`net.ipv4.ip_local_port_range`)."""
 
 
 class Machine:
@@ -114,15 +119,17 @@ class Machine:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listened on a moment ago."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Return ports of 127.0.0.1 that nobody listened on a moment ago.
+
+    They are none that the kernel gives to clients: a server that is away for a while finds its port free again.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found += {port} - {*found}
+    return found
 
 
 @asynccontextmanager

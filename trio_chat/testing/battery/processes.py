@@ -81,7 +81,8 @@ class Server:
         """Start it, and return when it has said that it is ready. If cancelled it may be there or not.
 
         Raises:
-            RuntimeError: it ended, or took too long.
+            RuntimeError: it ended.
+            trio.TooSlowError: it takes too long.
         """
         known = len(self.said)
         self.spawn()
@@ -90,7 +91,10 @@ class Server:
                 if announces in self.said[known:]:
                     return
                 await trio.sleep(_GLANCE)
-        raise RuntimeError(f"the server did not start:\n{self.said[known:][-4000:]}")
+        said = self.said[known:][-4000:]
+        if self.pid is not None:
+            raise trio.TooSlowError(f"the server is not ready after {_PATIENCE_WITH_START:g} s:\n{said}")
+        raise RuntimeError(f"the server did not start:\n{said}")
 
     def send(self, number: Signals) -> None:
         """Send it a signal."""

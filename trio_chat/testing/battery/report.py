@@ -18,6 +18,7 @@ _COUNTED: tuple[Kind, ...] = ("lost", "duplicate", "order", "isolation")
 # How the verdict calls what may be, by column.
 _EXCUSED = ("excused", "repeated")
 _LONGEST = 1000
+_MOST = 10
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
@@ -42,13 +43,16 @@ def row(outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.recovery:.1f} s",
         f"{p50 * 1000:.1f}, {p99 * 1000:.1f} ms",
         f"{longest:.2f} s",
-        _judgement(outcome),
+        judgement(outcome),
     )
 
 
-def _judgement(outcome: Outcome) -> str:
+def judgement(outcome: Outcome) -> str:
+    """Return what is to be thought of an outcome, in a few words."""
     if outcome.control is not None:
         return "found out" if outcome.held else "**not found out**"
+    if outcome.first:
+        return "held, late at first" if outcome.held else "**broken, late at first**"
     return "held" if outcome.held else "**broken**"
 
 
@@ -67,19 +71,28 @@ def details(outcomes: Iterable[Outcome]) -> str:
     parts: list[str] = []
     for outcome in outcomes:
         lines = [f"- {note}" for note in outcome.notes]
-        lines += [f"- **{complaint}**" for complaint in outcome.complaints]
-        if outcome.control is None:
+        lines += [f"- late at first: {what[:_LONGEST]}" for what in outcome.first[:_MOST]]
+        # What is wrong with a control is as it must be.
+        if not outcome.held:
+            lines += [f"- **{complaint.what}**" for complaint in outcome.complaints]
             lines += [
                 f"- **{finding.kind}: {finding.what[:_LONGEST]}**"
-                for finding in outcome.verdict.findings[:10]
+                for finding in sorted(outcome.verdict.findings, key=lambda finding: finding.late)[:_MOST]
             ]
         if lines:
             parts.append("\n".join([f"{outcome.code}, {outcome.title}:", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
-    """Return the whole report."""
-    seconds = sum(outcome.seconds for outcome in outcomes)
+def page(outcomes: Sequence[Outcome], *, seconds: float, jobs: int = 1) -> str:
+    """Return the whole report.
+
+    Args:
+        outcomes: what has come of the faults.
+        seconds: how long the run took,
+        jobs: which performed so many at a time.
+    """
+    side = f", {jobs} at a time," if jobs > 1 else ""
     where = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    return f"{table(outcomes)}\n{len(outcomes)} faults in {seconds / 60:.0f} minutes on {where}.\n\n{details(outcomes)}"
+    told = f"{len(outcomes)} faults in {seconds / 60:.1f} minutes{side} on {where}."
+    return f"{table(outcomes)}\n{told}\n\n{details(outcomes)}"

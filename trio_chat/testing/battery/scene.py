@@ -1,4 +1,4 @@
-"""What a fault has to work with while it goes on, and how it says what must hold."""
+"""What a fault has to work with while it goes on, and how it says what must hold: see `fault` for *wrong* and *late*."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import trio
 from typing_extensions import override
 
-from trio_chat.testing.battery.contents import read_tops
+from trio_chat.testing.battery.contents import read_tops, see
+from trio_chat.testing.battery.demands import Demands
 from trio_chat.testing.battery.load import until
+from trio_chat.testing.battery.wire import Gone
 from trio_chat.testing.verdict.log import Close, Fail, Forgot, Heal, Join, Lost, Unknown
 
 if TYPE_CHECKING:
@@ -23,33 +25,38 @@ if TYPE_CHECKING:
 
 NORMAL = 5.0
 """Seconds after a fault within which all must be as before."""
+GRACE = 30.0
+"""Seconds beyond its bound after which something is not late but never comes."""
 _DEGRADED = 2.0
+_SILENT = "is in trouble: it does not answer"
 # An ack that took longer is not as usual.
 _SLOW = 1.0
 
 
-class Scene:
+class Scene(Demands):
     """What a fault has to work with. Lives as long as `perform`.
 
     Attributes:
-        complaints: what does not hold.
-        notes: what was measured.
         tolerates_crashes: whether the server may log exceptions.
     """
 
     def __init__(self, fault: Fault, machine: Machine, load: Load, nursery: trio.Nursery) -> None:
+        super().__init__()
         self.fault = fault
         self.machine = machine
         self.load = load
         self.nursery = nursery
-        self.complaints: list[str] = []
-        self.notes: list[str] = []
         self.tolerates_crashes = False
         self.began = self.over = trio.current_time()
 
     @override
     def __repr__(self) -> str:
         return f"<Scene {self.fault.code} complaints={len(self.complaints)}>"
+
+    @property
+    def grace(self) -> float:
+        """How many seconds to wait for what is late. Nobody waits for a control: what it never does is known."""
+        return GRACE if self.fault.control is None else 0.0
 
     @property
     def journal(self) -> Journal:
@@ -81,22 +88,17 @@ class Scene:
             now = trio.current_time()
             self.journal.note(Lost(now, session, above) if of_store else Forgot(now, session, above))
 
-    def require(self, holds: bool, what: str) -> None:
-        """Complain unless something holds."""
-        if not holds:
-            self.complaints.append(what)
+    async def bear_starving(self) -> bool:
+        """Complain, of something late, if the server found Redis away though nothing was done to it. Returns whether it did.
 
-    def require_at_most(self, bound: float, measured: float, what: str) -> None:
-        """Complain unless what was measured is within its bound."""
-        self.require(measured <= bound, f"{what}: {measured:.2f}, expected at most {bound:g}")
-
-    def require_at_least(self, bound: float, measured: float, what: str) -> None:
-        """Complain unless there was enough of something."""
-        self.require(measured >= bound, f"{what}: {measured:g}, expected at least {bound:g}")
-
-    def note(self, what: str) -> None:
-        """Note something that was measured."""
-        self.notes.append(what)
+        On a machine that is busy enough nobody answers in time. What follows is as if Redis had been away: messages that
+        were told as `memory` may be lost with the server, and sessions begin anew. Cancelling is safe.
+        """
+        starving = _SILENT in self.machine.server.said
+        if starving:
+            self.require(False, "Redis did not answer in time, though nothing was done to it", late=True)
+            await self.note_loss(of_store=False)
+        return starving
 
     def require_calm(self, *, since: float | None = None) -> None:
         """Complain about connections that ended, since the fault began or since then."""
@@ -116,7 +118,7 @@ class Scene:
         longest = max(self.journal.waits(since=self.began, until=until), default=0.0)
         self.require_at_most(_DEGRADED, longest, "seconds of the longest wait for an ack")
         silent = {ack.room for ack in self.journal.acks(until=self.began)} - {ack.room for ack in acks}
-        self.require(not silent, f"rooms without an ack while Redis is away: {sorted(silent)}")
+        self.require(not silent, f"rooms without an ack while Redis is away: {sorted(silent)}", late=True)
         # As many as ever; half of that, to leave a machine some air.
         expected = 0.5 * self.fault.rate * (until - self.began - first)
         self.require_at_least(expected, len(acks), "acks while Redis is away")
@@ -139,7 +141,17 @@ class Scene:
     def require_no_errors(self) -> None:
         """Complain about requests since the fault began that were not acknowledged."""
         failed = [entry for kind in (Fail, Unknown) for entry in self.journal.of(kind, since=self.began)]
-        self.require(not failed, f"{len(failed)} requests were not acknowledged at once: {failed[:3]}")
+        late = all(isinstance(entry, Unknown) and entry.why == "timeout" for entry in failed)
+        what = f"{len(failed)} requests were not acknowledged at once: {failed[:3]}"
+        self.require(not failed, what, late=late)
+
+    def require_no_memory(self, *, since: float | None = None) -> None:
+        """Complain, of something late, if an ack said `memory` though Redis was there.
+
+        Since the fault began or since then. It does if Redis has not answered within REDIS_TIMEOUT.
+        """
+        acks = self.journal.acks("memory", since=self.began if since is None else since)
+        self.require(not acks, f"{len(acks)} acks said `memory`", late=True)
 
     def joins(self) -> dict[str, Join]:
         """Return who has come back since the fault began, and how the last time."""
@@ -162,21 +174,51 @@ class Scene:
     async def wait_until(self, condition: Callable[[], bool], patience: float, what: str) -> float:
         """Wait until something holds, or complain. Returns how long it took. Cancelling is safe."""
         began = trio.current_time()
-        self.require(await until(condition, patience), f"not within {patience:g} s: {what}")
-        return trio.current_time() - began
+        holds = await until(condition, patience) or await until(condition, self.grace)
+        took = trio.current_time() - began
+        self._require_within(patience, took if holds else None, what)
+        return took
+
+    async def look_into(self, room: str) -> int:
+        """Look into a room as somebody new, or complain. Returns how many messages are seen. Cancelling is safe."""
+        began = trio.current_time()
+        try:
+            seen = await see(self.machine.port, room, self.journal)
+        except Gone:
+            self.require(False, f"nobody new can enter {room}")
+            return 0
+        self.require_at_most(NORMAL, trio.current_time() - began, f"seconds until somebody new is in {room}")
+        return seen
 
     async def archived(self, patience: float) -> float:
         """Wait until the archive has all that was acknowledged by now, or complain. Returns how long it took."""
         began = trio.current_time()
         tops = self.journal.tops()
-        while trio.current_time() - began < patience:
+        took: float | None = None
+        while took is None and trio.current_time() - began < patience + self.grace:
             with suppress(RuntimeError, trio.TooSlowError):
                 found = await read_tops(self.machine)
                 if all(found.get(session, 0) >= top for session, top in tops.items()):
-                    return trio.current_time() - began
+                    took = trio.current_time() - began
+                    break
             await trio.sleep(0.1)
-        self.complaints.append(f"not everything is archived within {patience:g} s")
-        return patience
+        self._require_within(patience, took, "everything is archived")
+        return trio.current_time() - began
+
+    async def ended(self, patience: float) -> int | None:
+        """Wait until the server has ended, or complain. Returns its exit code, None if it does not. Cancelling is safe."""
+        began = trio.current_time()
+        code = await self.machine.server.ended(patience + self.grace)
+        took = None if code is None else trio.current_time() - began
+        self._require_within(patience, took, "the server has ended")
+        return code
+
+    def _require_within(self, patience: float, took: float | None, what: str) -> None:
+        """Complain unless something took no longer than this; None if it never came."""
+        if took is None:
+            self.require(False, f"not within {patience + self.grace:g} s: {what}")
+        else:
+            self.require_at_most(patience, took, f"seconds until {what}")
 
     def recovery(self) -> float:
         """Return how long after the fault something was last not as it should be."""

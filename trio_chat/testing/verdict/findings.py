@@ -14,11 +14,16 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that must not be. `at` is when it was seen, or the end of the log."""
+    """Something that must not be. `at` is when it was seen, or the end of the log.
+
+    `late` says that it is wrong only in how long it took: sooner, the same would have been right. On a clock that
+    others share, the machine may be to blame.
+    """
 
     kind: Kind
     at: float
     what: str
+    late: bool = False
 
     @override
     def __str__(self) -> str:

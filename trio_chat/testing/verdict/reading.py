@@ -60,10 +60,10 @@ class Reading:
     def __repr__(self) -> str:
         return f"<Reading at={self.now} findings={len(self.findings)}>"
 
-    def find(self, kind: Kind, what: str | None) -> None:
-        """Note a mistake, if there is one."""
+    def find(self, kind: Kind, what: str | None, *, late: bool = False) -> None:
+        """Note a mistake, if there is one. `late`: see `Finding`."""
         if what is not None:
-            self.findings.append(Finding(kind, self.now, what))
+            self.findings.append(Finding(kind, self.now, what, late))
 
     def generation(self, session: Session, place: Place | None = None) -> Generation:
         """Return the generation of a session that somebody sees now."""
@@ -114,7 +114,7 @@ class Reading:
             return
         took = entry.at - invoke.at
         if took > self._patience:
-            self.find("liveness", f"{invoke} took {took:.3f} s: {entry}")
+            self.find("liveness", f"{invoke} took {took:.3f} s: {entry}", late=True)
         match entry:
             case it.Ok():
                 self._acknowledge(invoke, entry)
@@ -127,7 +127,8 @@ class Reading:
 
     def _want_well(self, invoke: it.Invoke, outcome: object, *, well: bool) -> None:
         if self._healed is not None and invoke.at > self._healed + self._patience and not well:
-            self.find("liveness", f"all is well since {self._healed}, but {invoke} came to {outcome}")
+            what = f"all is well since {self._healed}, but {invoke} came to {outcome}"
+            self.find("liveness", what, late=True)
 
     def _acknowledge(self, invoke: it.Invoke, ok: it.Ok) -> None:
         self.looked["acks"] += 1
@@ -167,7 +168,7 @@ class Reading:
         if invoke is None or (invoke.act, invoke.client, invoke.room) != ("join", join.client, join.room):
             return f"{join} answers no request"
         if join.at - invoke.at > self._patience:
-            self.find("liveness", f"{invoke} took {join.at - invoke.at:.3f} s")
+            self.find("liveness", f"{invoke} took {join.at - invoke.at:.3f} s", late=True)
         return place.join(join, invoke.resume)
 
     def _hear(self, place: Place, recv: it.Recv, generation: Generation) -> None:

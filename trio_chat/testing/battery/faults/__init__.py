@@ -5,6 +5,7 @@ from __future__ import annotations
 from trio_chat.testing.battery.faults.clients_gone import CLIENTS_GONE
 from trio_chat.testing.battery.faults.controls import CONTROLS
 from trio_chat.testing.battery.faults.failover import FAILOVER
+from trio_chat.testing.battery.faults.floods import FLOODS
 from trio_chat.testing.battery.faults.network import NETWORK
 from trio_chat.testing.battery.faults.postgres_gone import POSTGRES_GONE
 from trio_chat.testing.battery.faults.redis_gone import REDIS_GONE
@@ -22,6 +23,7 @@ ALL = (
         *SERVER_GONE,
         *SERVER_TROUBLE,
         *CLIENTS_GONE,
+        *FLOODS,
     ),
     *CONTROLS,
 )

@@ -43,12 +43,14 @@ async def cut_anywhere(scene: Scene) -> None:
     over = scene.heal()
     scene.require_calm()
     later = await count_tasks(scene)
-    while trio.current_time() - over < _SETTLED and (later > tasks or server.descriptors > descriptors):
+    patience = _SETTLED + scene.grace
+    while trio.current_time() - over < patience and (later > tasks or server.descriptors > descriptors):
         await trio.sleep(0.1)
         later = await count_tasks(scene)
     scene.note(f"tasks {tasks} -> {later}, descriptors {descriptors} -> {server.descriptors}")
-    scene.require(later <= tasks, f"{later - tasks} tasks are left after 5 s")
-    scene.require(server.descriptors <= descriptors, "descriptors are left after 5 s")
+    scene.require(later <= tasks, f"{later - tasks} tasks are left")
+    scene.require(server.descriptors <= descriptors, "descriptors are left")
+    scene.require_at_most(_SETTLED, trio.current_time() - over, "seconds until nothing is left of them")
 
 
 async def _cut(port: int, number: int, chance: float, limit: trio.CapacityLimiter) -> None:
@@ -88,18 +90,32 @@ async def slow_readers(scene: Scene) -> None:
     themselves, the others pay in both.
     """
     scene.begin()
-    turns: list[tuple[float, float]] = []
-    for turn in range(_TURNS):
-        before = await _be_loud(scene, f"big-{turn}", ())
-        during = await _be_loud(scene, f"big-slow-{turn}", (0, 1000))
-        turns.append((percentile(before, 0.99) * 1000, percentile(during, 0.99) * 1000))
-    scene.heal()
-    told = ", ".join(f"{without:.1f} -> {beside:.1f}" for without, beside in turns)
-    scene.note(f"p99 of the others without them and beside them: {told} ms")
-    # Whatever else the machine does may spoil a turn; what slow readers cost is there in each.
-    slower = sorted(beside - without for without, beside in turns)[_TURNS // 2]
-    scene.require_at_most(_SLOWER, slower, "milliseconds by which the p99 of the others is longer")
+    await compare(scene, _TURNS)
     scene.require_calm()
+
+
+async def compare(scene: Scene, turns: int) -> None:
+    """Let rooms be loud without slow readers and with some, in turns, and complain if the others notice those."""
+    without: list[float] = []
+    beside: list[float] = []
+    for turn in range(turns):
+        without.append(percentile(await _be_loud(scene, f"big-{turn}", ()), 0.99) * 1000)
+        beside.append(percentile(await _be_loud(scene, f"big-slow-{turn}", (0, 1000)), 0.99) * 1000)
+    scene.heal()
+    told = ", ".join(f"{one:.1f} -> {other:.1f}" for one, other in zip(without, beside, strict=True))
+    scene.note(f"p99 of the others without them and beside them: {told} ms")
+    scene.require_at_most(
+        _SLOWER, added(without, beside), "milliseconds by which the p99 of the others is longer"
+    )
+
+
+def added(without: Sequence[float], beside: Sequence[float]) -> float:
+    """Return what something adds to a time that was measured without it and beside it, several times each.
+
+    Whatever else the machine does only adds to either, now and then. What is measured is there each time: so the least
+    of each is compared.
+    """
+    return min(beside) - min(without)
 
 
 async def _be_loud(scene: Scene, room: str, rates: Sequence[int]) -> list[float]:
@@ -165,7 +181,10 @@ def _is_connected(server: int, client: int) -> bool:
 
 async def crowd(scene: Scene) -> None:
     """C3: the server dies under a thousand clients, and all come back at once."""
-    machine = scene.machine
+    machine, rooms = scene.machine, {*scene.load.rooms}
+    await scene.wait_until(
+        lambda: rooms <= {ack.room for ack in scene.journal.acked}, 10, "something is said in every room"
+    )
     scene.begin()
     machine.server.kill()
     await ask(scene, lambda client: client.config_resetstat())
@@ -175,16 +194,32 @@ async def crowd(scene: Scene) -> None:
     stats = await ask(scene, lambda client: client.info("commandstats"))
     loads = stats.get("cmdstat_multi", {}).get("calls", 0)
     scene.note(f"{loads} loads for {scene.fault.rooms} rooms")
-    scene.require(0 < loads <= scene.fault.rooms, "a room was loaded more than once, or none at all")
+    starving = await scene.bear_starving()
+    once = loads == scene.fault.rooms
+    scene.require(once, f"{loads} loads for {scene.fault.rooms} rooms", late=starving)
 
 
+SLOW_READERS = {
+    "outbox-stall-seconds": "5",
+    "ping-interval-seconds": "25",
+    "ping-timeout-seconds": "10",
+}
 CLIENTS_GONE = (
     Fault("C1", "1,000 clients cut at random points", cut_anywhere, program=TRAPPED),
     Fault(
         "C2",
         "readers at 0 and 1 KB/s among 200",
         slow_readers,
-        settings={"outbox-stall-seconds": "5", "ping-interval-seconds": "25", "ping-timeout-seconds": "10"},
+        alone=True,
+        settings=SLOW_READERS,
     ),
-    Fault("C3", "1,000 clients reconnect at once", crowd, clients=50, rate=20),
+    Fault(
+        "C3",
+        "1,000 clients reconnect at once",
+        crowd,
+        clients=50,
+        rate=20,
+        # A thousand clients in one process keep the proxy in it waiting, and this is not about Redis.
+        settings={"redis-timeout": "5"},
+    ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.testing.battery.fault import Fault
+from trio_chat.testing.battery.faults.clients_gone import SLOW_READERS, compare
 from trio_chat.testing.battery.faults.redis_gone import without_persistence
 from trio_chat.testing.battery.toxics import Toxics
 
@@ -36,14 +37,30 @@ async def told_by_each(scene: Scene) -> None:
     scene.heal()
 
 
+async def waited_for(scene: Scene) -> None:
+    """Readers that do not read, as in C2, before a server that waits 20 ms for them each time it has something to say."""
+    scene.begin()
+    await compare(scene, 1)
+
+
 CONTROLS = (
     Fault(
         "K1",
         "no AOF, Redis and server killed: loses",
         without_persistence,
         valkey={"appendonly": "no"},
+        # No sync saves what it is to lose.
+        settings={"session-sync-interval-seconds": "60"},
         control="lost",
     ),
     Fault("K2", "driver retries: duplicates", repeated, program=_NAIVE, control="duplicate"),
     Fault("K3", "naive broadcast: reorders", told_by_each, program=_NAIVE, control="order"),
+    Fault(
+        "K4",
+        "waiting for slow readers: is late",
+        waited_for,
+        program=("-m", "trio_chat.testing.battery.waiting"),
+        settings=SLOW_READERS,
+        control="late",
+    ),
 )

