@@ -16,8 +16,8 @@ from trio_chat.bench import member
 from trio_chat.bench.place import Ended, Place, explain
 from trio_chat.bench.plan import Plan
 from trio_chat.bench.run import measure
-from trio_chat.bench.screen import Screen
 from trio_chat.errors import BadRequest
+from trio_chat.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

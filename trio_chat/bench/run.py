@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from trio_chat.bench.plan import Plan
-    from trio_chat.bench.screen import Screen
+    from trio_chat.screen import Screen
 
 # How many connections are made, or rooms joined, at once.
 _AT_ONCE = 32

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from trio_chat.screen import Screen
 from trio_chat.testing.battery.faults import ALL
 from trio_chat.testing.battery.perform import perform
 from trio_chat.testing.battery.report import page, row
@@ -18,7 +18,7 @@ from trio_chat.testing.battery.report import page, row
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.testing.battery.fault import Fault, Outcome
+    from trio_chat.testing.battery.fault import Outcome
 
 _INTERRUPTED = 130
 
@@ -28,15 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     faults = [fault for fault in ALL if not given.faults or fault.code in given.faults]
     outcomes: list[Outcome] = []
+    interrupted = False
     try:
-        for fault in faults:
-            outcomes.append(trio.run(partial(_run, fault, given.logs)))
-            if given.report is not None:  # what there is stays, however a long run ends
-                given.report.write_text(page(outcomes))
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    if given.report is None:
+        with Screen(alive=True) as screen:
+            for done, fault in enumerate(faults):
+                screen.show(f"{fault.code} {fault.title}", done / len(faults), f"{done} of {len(faults)}")
+                outcomes.append(trio.run(partial(perform, fault, keep=given.logs)))
+                _tell(outcomes[-1], screen)
+                if given.report is not None:  # what there is stays, however a long run ends
+                    given.report.write_text(page(outcomes))
+    except* KeyboardInterrupt:  # it comes out of the nurseries it has ended
+        interrupted = True
+    if given.report is None and outcomes:
         sys.stdout.write(page(outcomes))
+    if interrupted:
+        return _INTERRUPTED
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
@@ -55,19 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(fault: Fault, logs: Path | None) -> Outcome:
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
-        progress.add_task(f"{fault.code} {fault.title}")
-        outcome = await perform(fault, keep=logs)
-    _say(f"{fault.code:4} {fault.title}: {row(outcome)[-1]}, {outcome.summary}")
+def _tell(outcome: Outcome, screen: Screen) -> None:
+    screen.tell(f"{outcome.code:4} {outcome.title}: {row(outcome)[-1]}, {outcome.summary}")
     for complaint in outcome.complaints:
-        _say(f"     {complaint}")
-    return outcome
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+        screen.tell(f"     {complaint}")
 
 
 if __name__ == "__main__":
