@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import PurePath
 from traceback import walk_tb
@@ -33,6 +34,20 @@ def describe(failure: BaseException) -> str:
 def explain(failure: BaseException) -> str:
     """Return what an error of ours says, which quotes nobody; `describe` any other."""
     return str(failure) if isinstance(failure, TrioChatError) else describe(failure)
+
+
+def reason(failure: BaseException) -> str:
+    """Return what the system says of a connection that could not be made: the first thing, if it tried several addresses.
+
+    Of nothing else: it quotes.
+    """
+    cause = failure.__cause__ or failure
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    # Those of name resolution are negative, and no business of `strerror`.
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def describe_places(frames: Iterable[tuple[FrameType, int]]) -> str:
