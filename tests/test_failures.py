@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from trio_chat.errors import Unavailable
-from trio_chat.failures import describe, explain, reason
+from trio_chat.failures import describe, explain, why_unreachable
 
 
 def fail(failure: Exception) -> None:
@@ -111,4 +111,4 @@ TRIED.__cause__ = ExceptionGroup("multiple connection attempts failed", [REFUSED
 )
 def test_the_reason_for_having_no_connection_is_the_systems(failure: Exception, said: str) -> None:
     """Not that all attempts have failed, which one sees."""
-    assert reason(failure) == said
+    assert why_unreachable(failure) == said

@@ -36,7 +36,7 @@ def explain(failure: BaseException) -> str:
     return str(failure) if isinstance(failure, TrioChatError) else describe(failure)
 
 
-def reason(failure: BaseException) -> str:
+def why_unreachable(failure: BaseException) -> str:
     """Return what the system says of a connection that could not be made: the first thing, if it tried several addresses.
 
     Of nothing else: it quotes.
@@ -44,10 +44,12 @@ def reason(failure: BaseException) -> str:
     cause = failure.__cause__ or failure
     while isinstance(cause, BaseExceptionGroup):
         cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-    # Those of name resolution are negative, and no business of `strerror`.
-    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-        return os.strerror(cause.errno)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    text: str = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        # Trio says before that where it tried, which one knows.
+        short = os.strerror(cause.errno)
+        return short if text.endswith(short) else text
+    return text
 
 
 def describe_places(frames: Iterable[tuple[FrameType, int]]) -> str:
