@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -96,6 +97,39 @@ def test_the_first_help_says_how_to_begin(capsys: pytest.CaptureFixture[str]) ->
     assert all(
         f"\n    {command} " in said for command in ("serve", "check", "token", "sync", "tail", "bench")
     )
+
+
+@pytest.mark.parametrize("command", ["token", "sync", "tail", "bench"])
+def test_help_shows_what_is_the_commands_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not forty settings of the server; those are taken all the same, since one environment serves all commands."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+
+    assert "--data-dir DIR" in said
+    assert "--ping-interval-seconds" not in said
+    assert "other settings of `trio-chat serve`" in said
+    assert "expected" in complaint_of([*COMMANDS[command], "--ping-interval-seconds", "x"], capsys)
+
+
+COMMANDS = {"token": ["token", "ada"], "sync": ["sync"], "tail": ["tail", "room"], "bench": ["bench"]}
+
+
+def complaint_of(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one thing that a command complains about."""
+    assert main(argv) == 1
+    [complaint] = complaints(capsys)
+    return complaint
+
+
+def test_the_usage_of_serve_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its settings are explained below, group by group."""
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    usage, _, rest = capsys.readouterr().out.partition("\n")
+
+    assert usage == "usage: trio-chat serve [-h] [SETTINGS]"
+    assert "--ping-interval-seconds SECONDS" in rest
 
 
 # token
@@ -223,7 +257,8 @@ def test_sync_archives_what_a_killed_server_has_left(
     trio.run(leave)
 
     assert main(["sync"]) == 0
-    assert "30 messages archived from 3 dirty sessions, 0 set aside" in capsys.readouterr().out
+    # The bar is for terminals, and beside what may be piped on.
+    assert capsys.readouterr().out == "30 messages archived from 3 dirty sessions, 0 set aside\n"
     assert psql(postgres_server, "select count(*) from messages") == "30"
     assert main(["sync"]) == 0
     assert "0 messages archived from 0 dirty sessions, 0 set aside" in capsys.readouterr().out
@@ -324,6 +359,39 @@ async def test_serve_prints_a_link_to_the_page(
     app: App = await nursery.start(serve, Settings.load({"port": "0"}, os.environ))
 
     assert f"\n  {app.page_url}#room=team-42/general\n" in capsys.readouterr().out
+
+
+async def test_a_log_for_programs_has_everything_that_is_written(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, nursery: trio.Nursery, stores: None
+) -> None:
+    """Collectors read both streams: where it listens is a line of the log, and no token is in it."""
+    caplog.set_level("INFO")
+    app: App = await nursery.start(serve, Settings.load({"port": "0", "log_format": "json"}, os.environ))
+    [said] = [vars(record) for record in caplog.records if getattr(record, "event", "") == "listening"]
+
+    assert capsys.readouterr().out == ""
+    assert (said["url"], said["page"]) == (app.url, app.page_url)
+    assert "token" not in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"PORT": "http"}, {"DATA_DIR": "/proc/nowhere"}])
+def test_a_log_for_programs_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch, wrong: dict[str, str]
+) -> None:
+    """In JSON, too: the settings as well as what comes of them."""
+    environment.setattr(logging.getLogger(), "handlers", [])
+    environment.setattr(logging.getLogger(), "level", logging.INFO)
+    for name, value in {"LOG_FORMAT": "json", **wrong}.items():
+        environment.setenv(name, value)
+    try:
+        status = main(["serve"])
+    finally:
+        logging.captureWarnings(capture=False)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    assert status == 1
+    [said] = [line for line in lines if line["level"] == "critical"]
+    assert (said["event"], next(iter(wrong)) in said["message"]) == ("failed", True)
 
 
 class Serving:

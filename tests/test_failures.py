@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 
+import pytest
+
 from trio_chat.errors import Unavailable
-from trio_chat.failures import describe, explain
+from trio_chat.failures import describe, explain, why_unreachable
 
 
 def fail(failure: Exception) -> None:
@@ -90,3 +93,22 @@ def test_only_the_innermost_places_of_many_are_told() -> None:
 def test_what_our_own_errors_say_is_told() -> None:
     """They are worded here; others may quote somebody."""
     assert [explain(Unavailable("away")), explain(ValueError("canary"))] == ["away", "ValueError"]
+
+
+REFUSED = OSError(111, "Error connecting to ('127.0.0.1', 1): Connection refused")
+TRIED = OSError("all attempts to connect to 127.0.0.1:1 failed")
+TRIED.__cause__ = ExceptionGroup("multiple connection attempts failed", [REFUSED])
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (TRIED, "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ValueError("port is too large"), "port is too large"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_the_reason_for_having_no_connection_is_the_systems(failure: Exception, said: str) -> None:
+    """Not that all attempts have failed, which one sees."""
+    assert why_unreachable(failure) == said

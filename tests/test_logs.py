@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -82,9 +83,27 @@ def test_the_format_is_a_setting(
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
     configure_logging(Settings(log_format=chosen, log_level="warning"))
+    # Or pytest's own would not hear of those of the tests after this.
+    logging.captureWarnings(capture=False)
     logging.getLogger("trio_chat.some").info("too little")
     logging.getLogger("trio_chat.some").warning("enough")
     said = capsys.readouterr().err.splitlines()
 
     assert len(said) == 1
     assert said[0].startswith("{") is (chosen == "json")
+
+
+def test_lines_go_to_what_standard_error_is_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A progress bar takes its place while it is drawn, and puts the lines above itself."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure_logging(Settings())
+    bar = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", bar)
+    logging.getLogger("trio_chat.some").warning("above the bar")
+
+    assert bar.getvalue().endswith("above the bar\n")
+    assert capsys.readouterr().err == ""

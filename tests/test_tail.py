@@ -6,7 +6,6 @@ The tests in which it comes back wait out its pause, half a second at most.
 from __future__ import annotations
 
 import io
-import logging
 import re
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from rich.console import Console
-from typing_extensions import override
 
 from trio_chat.clients.auth import Authenticator
 from trio_chat.clients.native_connection import NativeConnection
@@ -53,15 +51,27 @@ class Paper(io.TextIOBase):
 
     @property
     def lines(self) -> list[str]:
-        """What was printed, without the times."""
-        return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in self.text.splitlines()]
+        """The messages that were printed, without the times."""
+        lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in self.text.splitlines()]
+        return [line for line in lines if not line.startswith("-- ")]
+
+    @property
+    def notes(self) -> list[str]:
+        """Everything else that was printed."""
+        return [line for line in self.text.splitlines() if line.startswith("-- ")]
 
     async def wait_for(self, count: int) -> list[str]:
-        """Return the lines as soon as there are so many."""
+        """Return the messages as soon as there are so many."""
         with trio.fail_after(PATIENCE):
-            while self.text.count("\n") < count:
+            while len(self.lines) < count:
                 await self._printed.wait()
         return self.lines
+
+    async def wait_for_note(self, text: str) -> None:
+        """Return when a note has this text."""
+        with trio.fail_after(PATIENCE):
+            while not any(text in note for note in self.notes):
+                await self._printed.wait()
 
 
 class House:
@@ -96,28 +106,6 @@ async def house(free_port: int) -> AsyncIterator[House]:
             nursery.cancel_scope.cancel()
 
 
-class Complaint(logging.Handler):
-    """The first warning that `tail` logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.made = trio.Event()
-        self.text = ""
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = self.text or record.getMessage()
-        self.made.set()
-
-
-@pytest.fixture
-async def complaint() -> AsyncIterator[Complaint]:
-    handler = Complaint()
-    logging.getLogger("trio_chat.tail").addHandler(handler)
-    yield handler
-    logging.getLogger("trio_chat.tail").removeHandler(handler)
-
-
 @asynccontextmanager
 async def tailing(house: House, room: str = "room") -> AsyncIterator[Paper]:
     """Follow a room for as long as the block."""
@@ -146,7 +134,8 @@ async def test_it_prints_what_was_said_and_what_is_being_said(house: House) -> N
             lines = await paper.wait_for(2)
 
     assert lines == ["ada before", "ada meanwhile"]
-    assert re.match(r"\d\d:\d\d:\d\d ada before\n", paper.text)
+    assert paper.notes == [f"-- room at {house.url}; here: ada, tail"]
+    assert re.search(r"^\d\d:\d\d:\d\d ada before$", paper.text, re.MULTILINE)
 
 
 async def test_it_prints_edits_and_deletes(house: House) -> None:
@@ -157,9 +146,10 @@ async def test_it_prints_edits_and_deletes(house: House) -> None:
         await paper.wait_for(1)
         await ada.edit(said.id, "second")
         await ada.delete(said.id)
-        lines = await paper.wait_for(3)
+        await paper.wait_for_note("deleted")
 
-    assert lines == ["ada first", "ada (edited) second", "-- message m was deleted"]
+    assert paper.lines == ["ada first", "ada (edited) second"]
+    assert re.fullmatch(r"-- what ada said at \d\d:\d\d:\d\d was deleted", paper.notes[-1])
 
 
 async def test_what_people_write_cannot_command_the_terminal(house: House) -> None:
@@ -209,22 +199,53 @@ async def test_it_comes_back_and_goes_on_where_it_was(house: House) -> None:
         lines = await paper.wait_for(4)
 
     assert lines == ["ada one", "ada two", "ada three", "ada four"]
+    assert paper.notes[-1] == "-- connected again"
 
 
-async def test_it_waits_for_a_server_that_is_not_there_yet(house: House, complaint: Complaint) -> None:
-    """It says so, and keeps trying."""
+async def test_it_waits_for_a_server_that_is_not_there_yet(house: House) -> None:
+    """It says so and why, in words of the system, and keeps trying."""
     async with seated(house) as ada, tailing(house) as paper:
         await ada.post("one")
-        with trio.fail_after(PATIENCE):
-            await complaint.made.wait()
+        await paper.wait_for_note("trying again")
         await house.open()
         lines = await paper.wait_for(1)
 
-    assert f"cannot reach {house.url}: " in complaint.text
+    assert paper.notes[0] == f"-- {house.url}: cannot be reached: Connection refused; trying again"
+    assert paper.notes[1].startswith("-- room at ")
     assert lines == ["ada one"]
 
 
-async def test_it_comes_back_to_a_room_that_was_closed(house: House, complaint: Complaint) -> None:
+async def test_a_server_that_hangs_up_is_tried_again_at_once(free_port: int) -> None:
+    """trio-websocket alone would wait for the rest of the handshake, for ten seconds."""
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.aclose()
+
+    paper = Paper()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(trio.serve_tcp, hang_up, free_port, host="127.0.0.1"))
+        url = f"ws://127.0.0.1:{free_port}"
+        nursery.start_soon(follow, url, dict, "room", Console(file=paper, soft_wrap=True))
+        with trio.fail_after(2):
+            await paper.wait_for_note("the connection was cut during the handshake; trying again")
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_tells_who_comes_and_goes(house: House) -> None:
+    """Each user once, however often the server says that they are active."""
+    await house.open()
+    async with tailing(house) as paper:
+        await paper.wait_for_note("here: tail")
+        async with house.lobby.join("room", user="bob") as bob:
+            await paper.wait_for_note("bob is here")
+            await bob.touch()
+        await paper.wait_for_note("bob has left")
+
+    assert [note for note in paper.notes if "bob" in note] == ["-- bob is here", "-- bob has left"]
+
+
+async def test_it_comes_back_to_a_room_that_was_closed(house: House) -> None:
     """A temporary refusal is not the end."""
     await house.open()
     async with tailing(house) as paper:
@@ -237,7 +258,7 @@ async def test_it_comes_back_to_a_room_that_was_closed(house: House, complaint: 
             lines = await paper.wait_for(2)
 
     assert lines == ["ada one", "ada two"]
-    assert complaint.text == "the room failed; join again later"
+    assert f"-- {house.url}: the room failed; join again later; trying again" in paper.notes
 
 
 async def _refused(house: House, url: str = "", room: str = "room", **hello: str) -> str:
@@ -265,8 +286,8 @@ async def test_a_place_that_is_no_chat_is_the_end(house: House) -> None:
     await house.open()
 
     assert "Nothing is here" in await _refused(house, house.url.replace("/ws", "/chat"), user="tail")
-    for url in ("http://127.0.0.1", "ws:", "ws://", "ws://[", "ws://127.0.0.1:port/ws"):
-        assert "expected ws:// or wss:// and a place" in await _refused(house, url, user="tail")
+    for url in ("ftp://127.0.0.1", "ws:", "ws://", "ws://[", "ws://127.0.0.1:port/ws"):
+        assert "expected ws://HOST:PORT or wss://HOST:PORT" in await _refused(house, url, user="tail")
 
 
 async def test_hello_is_made_anew_for_each_connection(house: House) -> None:

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
 import trio
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
 from trio_chat import bench
@@ -20,17 +19,18 @@ from trio_chat.clients.auth import Authenticator, make_token, with_secret
 from trio_chat.errors import SettingsError, TrioChatError
 from trio_chat.failures import describe, leaves
 from trio_chat.live_rooms import NoRooms
-from trio_chat.logs import configure_logging
+from trio_chat.logs import JsonFormatter, configure_logging
+from trio_chat.screen import Screen
 from trio_chat.serve import serve
 from trio_chat.settings import Settings, add_arguments
+from trio_chat.stores.base import Session
 from trio_chat.stores.places import open_archive, open_hot, open_stores
 from trio_chat.syncer import Syncer
 from trio_chat.tail import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from trio_chat.stores.base import Session
 
 logger = logging.getLogger("trio_chat")
 
@@ -64,6 +64,20 @@ examples:
 }
 
 
+# What of the settings the help of a command explains; it takes all of them. None: all.
+_STORES = ("redis_url", "database_url", "data_dir", "redis_prefix", "redis_timeout", "database_timeout")
+_SERVER = ("host", "port", "tls_cert", "auth_mode", "auth_secret", "data_dir", "log_level", "log_format")
+_SHOWN: Mapping[str, Collection[str] | None] = {
+    "serve": None,
+    "check": None,
+    "token": ("data_dir", "auth_secret", "auth_issuer", "auth_audience"),
+    "sync": (*_STORES, "log_level", "log_format"),
+    "tail": _SERVER,
+    "bench": _SERVER,
+}
+_OTHERS = "It takes the other settings of `trio-chat serve`, too, as flags and from the environment."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     arguments = _parser().parse_args(argv)
@@ -77,9 +91,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _INTERRUPTED
         if not all(isinstance(one, TrioChatError) for one in found):
             raise
-        _complain([problem for one in found for problem in _problems(one)])
+        problems = [problem for one in found for problem in _problems(one)]
+        if _is_log(arguments):
+            _log(problems)
+        else:
+            _complain(problems)
         return 1
     return status
+
+
+def _is_log(arguments: argparse.Namespace) -> bool:
+    """Whether what is written is read by a program. The settings may be what is wrong."""
+    chosen = arguments.log_format or os.environ.get("LOG_FORMAT", "")
+    return arguments.run is _serve and chosen.strip() == "json"
+
+
+def _log(problems: Iterable[str]) -> None:
+    if not any(isinstance(one.formatter, JsonFormatter) for one in logging.getLogger().handlers):
+        configure_logging(Settings(log_format="json"))
+    for problem in problems:
+        logger.critical(problem, extra={"event": "failed"})
 
 
 def _problems(error: BaseException) -> list[str]:
@@ -101,11 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     def command(
         name: str, run: Callable[[argparse.Namespace, Settings], int], text: str
     ) -> argparse.ArgumentParser:
+        shown = _SHOWN[name]
         added = commands.add_parser(
             name,
+            # Of forty flags the usage would have thirty lines.
+            usage="trio-chat " + name + " [-h] [SETTINGS]" if shown is None else None,
             help=text,
             description=text,
-            epilog=_EPILOG[name],
+            epilog=_EPILOG[name] if shown is None else f"{_EPILOG[name]}\n\n{_OTHERS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(run=run)
@@ -129,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--token", help="a token; by default one is made, as `token` does")
     tail.add_argument("--user", default="tail", help="who to be [tail]")
     bench.add_bench_arguments(command("bench", _bench, "measure a running server, and check every message"))
-    for added in commands.choices.values():
-        add_arguments(added)
+    for name, added in commands.choices.items():
+        add_arguments(added, _SHOWN[name])
     return parser
 
 
@@ -211,16 +245,17 @@ def _sync(_: argparse.Namespace, settings: Settings) -> int:
 async def _sync_now(settings: Settings) -> int:
     async with open_stores(settings, require=True, beside=True) as stores:
         dirty = len(await stores.hot.dirty())
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns) as progress:
-            task = progress.add_task("sessions archived", total=dirty)
+        with Screen(alive=True) as screen:
+            begun = set[Session]()
 
             class Watching(NoRooms):
                 """No rooms, but somebody who wants to know."""
 
                 @override
                 def note_synced(self, session: Session, seq: int) -> None:
-                    progress.advance(task)
+                    begun.add(session)
+                    words = f"{len(begun)} of {dirty} sessions, {syncer.statistics().messages} messages"
+                    screen.show("archiving", len(begun) / max(dirty, 1), words)
 
             syncer = Syncer(stores.hot, stores.archive, settings, Watching())
             done = await syncer.sync_all()

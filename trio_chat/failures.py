@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import PurePath
 from traceback import walk_tb
@@ -33,6 +34,22 @@ def describe(failure: BaseException) -> str:
 def explain(failure: BaseException) -> str:
     """Return what an error of ours says, which quotes nobody; `describe` any other."""
     return str(failure) if isinstance(failure, TrioChatError) else describe(failure)
+
+
+def why_unreachable(failure: BaseException) -> str:
+    """Return what the system says of a connection that could not be made: the first thing, if it tried several addresses.
+
+    Of nothing else: it quotes.
+    """
+    cause = failure.__cause__ or failure
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
+    text: str = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        # Trio says before that where it tried, which one knows.
+        short = os.strerror(cause.errno)
+        return short if text.endswith(short) else text
+    return text
 
 
 def describe_places(frames: Iterable[tuple[FrameType, int]]) -> str:

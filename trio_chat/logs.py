@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from typing_extensions import override
 
@@ -47,10 +47,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the moment: a progress bar takes its place, and makes room for lines."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def configure_logging(settings: Settings) -> None:
     """Write the log to standard error, as `LOG_LEVEL` and `LOG_FORMAT` say. Once a program."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(TEXT))
+    handler = _Handler()
+    if settings.log_format == "json":
+        handler.setFormatter(JsonFormatter())
+        # They would be lines that are no objects.
+        logging.captureWarnings(capture=True)
+    else:
+        handler.setFormatter(logging.Formatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     # It logs every frame's text at this level; content must not reach a log.
     logging.getLogger("trio-websocket").setLevel(logging.INFO)

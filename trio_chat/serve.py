@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.app import App, open_app
-from trio_chat.settings import Settings
+from trio_chat.greeting import announce
 from trio_chat.watchdog import watch
-from trio_chat.web.link import dashboard_link, page_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trio_chat.stores.base import Archive, HotStore
+    from trio_chat.settings import Settings
 
 logger = logging.getLogger("trio_chat")
 
@@ -33,7 +32,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.
             nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
             async with open_app(settings) as app:
                 running = app
-                _introduce(app, page_link(settings, app.page_url), dashboard_link(settings, app.page_url))
+                announce(app)
                 task_status.started(app)
                 await anext(signals)
                 logger.info("stopping: clients are told to come back, then everything is archived")
@@ -59,49 +58,3 @@ async def _end_at_once(signals: AsyncIterator[int], scope: trio.CancelScope) -> 
     await anext(signals)
     logger.warning("stopping at once")
     scope.cancel()
-
-
-def _introduce(app: App, page: str, dashboard: str) -> None:
-    """Say where it listens, what it uses, and how to try it."""
-    settings = app.settings
-    if settings.auth_mode == "insecure":
-        logger.warning("AUTH_MODE=insecure: anybody who can connect may say who they are")
-        hello = '{"type":"hello","user":"ada"}'
-    else:
-        hello = '{"type":"hello","token":"..."}      make one: trio-chat token ada'
-    window, expiry = settings.max_messages_per_session, settings.session_expiry_seconds
-    print(
-        f"""
-trio-chat listens on {app.url}
-
-Chat in a browser:
-  {page}
-and see how the server is:
-  {dashboard}
-
-  Socket.IO  clients of that kind connect to {app.socket_io_url}
-  sessions   the newest {window} messages, until {expiry:g} s without activity
-  live in    {app.stores.hot_place}{_away(app.stores.hot)}
-  archived   every {settings.session_sync_interval_seconds:g} s in {app.stores.archive_place}{_away(app.stores.archive)}
-
-Try it with any WebSocket client, for example  pip install websockets && websockets {app.url}
-  {hello}
-  {{"type":"room:join","room":"team-42/general"}}
-  {{"type":"message:send","room":"team-42/general","content":"hello"}}
-and watch the room from another terminal:
-  {_tail_command(app)}
-""",
-        flush=True,
-    )
-
-
-def _away(store: HotStore | Archive) -> str:
-    return "" if store.healthy else "   (away at the moment)"
-
-
-def _tail_command(app: App) -> str:
-    """Return how to call us so that the server is found again."""
-    settings = app.settings
-    insecure = "AUTH_MODE=insecure " if settings.auth_mode == "insecure" else ""
-    port = f" --port {app.port}" if app.port != Settings().port else ""
-    return f"{insecure}trio-chat tail{port} team-42/general"

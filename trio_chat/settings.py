@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -25,7 +26,6 @@ from trio_chat.settings_table import PRESETS, ROWS, Setting, conflicts
 from trio_chat.settings_texts import mask_url
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Collection, Mapping
 
 __all__ = [
@@ -171,20 +171,21 @@ class Settings:
         return cls(**{name: merged[name] for name in _DEFAULTS})
 
 
-def add_arguments(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
-    """Add every flag, by group, or `only` those of some fields.
+def add_arguments(parser: argparse.ArgumentParser, shown: Collection[str] | None = None) -> None:
+    """Add every flag, by group. With `shown` only those of some fields are in the help; all of them are taken.
 
     Values stay texts, None if not given: `Settings.load` reads them.
     """
-    shown = [row for row in SETTINGS if only is None or row.field in only]
-    for title in dict.fromkeys(row.group for row in shown):
-        rows = [row for row in shown if row.group == title]
-        unflagged = ", ".join(row.name for row in rows if not row.flag)
+    for title in dict.fromkeys(row.group for row in SETTINGS):
+        rows = [row for row in SETTINGS if row.group == title]
+        told = [row for row in rows if shown is None or row.field in shown]
+        unflagged = ", ".join(row.name for row in told if not row.flag)
         group = parser.add_argument_group(title, f"environment only: {unflagged}" if unflagged else None)
         for row in rows:
             if row.flag:
                 text = f"{row.text} [{row.name}; default: {row.default}]".replace("%", "%%")
-                group.add_argument(row.flag, dest=row.field, metavar=row.kind.unit, help=text)
+                shows = text if row in told else argparse.SUPPRESS
+                group.add_argument(row.flag, dest=row.field, metavar=row.kind.unit, help=shows)
 
 
 def documentation() -> list[tuple[str, str, str, str, str]]:

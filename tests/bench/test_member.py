@@ -13,11 +13,12 @@ import trustme
 from rich.console import Console
 
 from trio_chat.bench import member
-from trio_chat.bench.place import Ended, Place, explain
 from trio_chat.bench.plan import Plan
 from trio_chat.bench.run import measure
-from trio_chat.bench.screen import Screen
+from trio_chat.bench.wire import RESOURCES
 from trio_chat.errors import BadRequest
+from trio_chat.place import Ended, Place, explain
+from trio_chat.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -163,8 +164,8 @@ async def test_it_speaks_tls_to_those_it_trusts(
 )
 def test_one_url_is_enough_for_both_wires(path: str, wire: WireName, resource: str) -> None:
     """The usual paths follow from the wire; any other is believed."""
-    assert Place.of(f"ws://a:1{path}", wire) == Place(False, "a", 1, "a:1", resource)
-    assert Place.of("https://u:p@a/chat?x=1", wire) == Place(True, "a", 443, "a", "/chat?x=1")
+    assert Place.of(f"ws://a:1{path}", RESOURCES[wire]) == Place(False, "a", 1, "a:1", resource)
+    assert Place.of("https://u:p@a/chat?x=1", RESOURCES[wire]) == Place(True, "a", 443, "a", "/chat?x=1")
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from trio_chat.bench import poster
 from trio_chat.bench import run as running
 from trio_chat.bench.plan import Plan
 from trio_chat.bench.run import measure
-from trio_chat.bench.screen import Screen
 from trio_chat.bench.tally import Verdict
 from trio_chat.bench.wire import WIRES, WireName
 from trio_chat.clients.auth import make_token
 from trio_chat.clients.native import NativeVoice
 from trio_chat.errors import BadRequest
+from trio_chat.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .house import DOCS, PAGES
+from .house import DOCS, PAGES, ROOT
 
 
 def links(page: Path) -> Iterator[tuple[str, str]]:
@@ -46,3 +47,19 @@ def test_pictures_are_whole_and_say_what_they_show(picture: Path) -> None:
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert all(root.findtext(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
     assert "prefers-color-scheme: dark" in picture.read_text()
+
+
+def test_what_pages_install_of_ours_is_this_checkout_with_extras_there_are() -> None:
+    """The package is in no index yet, and an extra that is none would only be warned of."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    said = [
+        word
+        for page in PAGES
+        for line in re.findall(r"pip install ((?:(?!&&|#)[^`\n])*)", page.read_text())
+        for word in line.split()
+    ]
+    named = [extra for word in said for extra in re.findall(r"^'\.\[([\w,]+)\]'$", word)]
+
+    assert [word for word in said if word.strip("'").startswith("trio-chat")] == []
+    assert {one for extra in named for one in extra.split(",")} <= extras.keys()
+    assert "embedded" in named

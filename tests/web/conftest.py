@@ -19,10 +19,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import trio_asyncio  # noqa: F401 - makes policies a thread's own
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from websockets.sync.client import ClientConnection, connect
 
+import trio_chat.stores.bridge  # noqa: F401 - trio-asyncio in it makes policies a thread's own
 from tests.chat_client import PATIENCE, Served, started
 
 _numbers = count()

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from trio_chat.bench.plan import plan_of
 from trio_chat.bench.run import measure
-from trio_chat.bench.screen import Screen
 from trio_chat.errors import SettingsError
+from trio_chat.screen import Screen
 
 if TYPE_CHECKING:
     import argparse

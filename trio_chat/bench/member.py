@@ -14,16 +14,16 @@ import trio
 import trio_websocket
 from typing_extensions import override
 
-from trio_chat.bench.lane import LaneStream
-from trio_chat.bench.place import CONNECT_SECONDS, FAILURES, Ended, explain, secure
 from trio_chat.errors import BadRequest
+from trio_chat.lane import LaneStream
+from trio_chat.place import CONNECT_SECONDS, FAILURES, Ended, dial, explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.bench.place import Place
     from trio_chat.bench.tally import RoomTally
     from trio_chat.bench.wire import Wire
+    from trio_chat.place import Place
 
 _GOODBYE_SECONDS = 1.0
 
@@ -103,12 +103,10 @@ class Member:
 
     async def _talk(self, place: Place, task_status: trio.TaskStatus[None]) -> None:
         with trio.fail_after(CONNECT_SECONDS):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(place.host, place.port)
+            stream = await dial(place)
         try:
             async with trio.open_nursery() as nursery:
                 with trio.fail_after(CONNECT_SECONDS):
-                    if place.secure:
-                        stream = await secure(stream, place.host)
                     # Any stream will do, though its annotation names two.
                     lane = cast("trio.SocketStream", LaneStream(stream, self._hear, self._hear_end))
                     self._socket = await trio_websocket.wrap_client_stream(

@@ -16,8 +16,8 @@ from trio_chat.errors import ReplyCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_chat.bench.place import Ended
     from trio_chat.bench.plan import Plan
+    from trio_chat.place import Ended
 
 _BUSY = 0.9
 _LATE_MS = 100.0

@@ -18,17 +18,18 @@ import trio
 from typing_extensions import override
 
 from trio_chat.bench.member import Member
-from trio_chat.bench.place import Place
 from trio_chat.bench.poster import Budget, Poster
 from trio_chat.bench.report import Report, Stage, advice_to_enter, warnings_for
 from trio_chat.bench.tally import Counts, Verdict
+from trio_chat.bench.wire import RESOURCES
 from trio_chat.errors import BadRequest, ReplyCode
+from trio_chat.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from trio_chat.bench.plan import Plan
-    from trio_chat.bench.screen import Screen
+    from trio_chat.screen import Screen
 
 # How many connections are made, or rooms joined, at once.
 _AT_ONCE = 32
@@ -73,7 +74,7 @@ class _Run:
     def __init__(self, plan: Plan, screen: Screen) -> None:
         self._plan = plan
         self._screen = screen
-        self._place = Place.of(plan.url, plan.wire)
+        self._place = Place.of(plan.url, RESOURCES[plan.wire])
         self._counts = Counts()
         budget = Budget(plan.messages)
         content = plan.content()

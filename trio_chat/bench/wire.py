@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 WireName: TypeAlias = Literal["native", "socketio"]
-WIRES: Final[tuple[WireName, ...]] = ("native", "socketio")
+RESOURCES: Final[Mapping[WireName, str]] = {
+    "native": "/ws",
+    "socketio": "/socket.io/?EIO=4&transport=websocket",
+}
+WIRES: Final[tuple[WireName, ...]] = tuple(RESOURCES)
 
 
 class Ear(Protocol):

@@ -20,6 +20,7 @@ from redis import connection
 from typing_extensions import override
 
 from trio_chat.errors import Misconfigured, TrioChatError, Unavailable
+from trio_chat.failures import why_unreachable
 from trio_chat.stores.resp_wire import (
     ErrorReply,
     Meaning,
@@ -195,7 +196,7 @@ async def _open(target: Target) -> trio.abc.Stream:
     except PermissionError as error:
         raise Misconfigured(f"Redis at {target}: {error.strerror}") from error
     except (OSError, ValueError) as error:
-        raise Unavailable(f"no Redis at {target}: {error}") from error
+        raise Unavailable(f"no Redis at {target}: {why_unreachable(error)}") from error
     if target.tls is None:
         return plain
     return await _wrapped(plain, target, target.tls)

@@ -8,7 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-from hypothesis import strategies as st
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "trio_chat.testing needs Hypothesis: pip install 'trio-chat[testing]'", name="hypothesis"
+    ) from None
 
 from trio_chat.message import MAX_INTEGER, ROLES, Deleted, Edited, Message, Posted
 from trio_chat.testing import script as do

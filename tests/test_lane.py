@@ -11,8 +11,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.bench.lane import LaneStream, Sieve
 from trio_chat.clients.frames import close_frame, ping_frame, text_frame
+from trio_chat.lane import LaneStream, Sieve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,11 +1,14 @@
-"""How a run looks while it goes on: one line on a terminal, nothing anywhere else."""
+"""How long work looks while it goes on: one line on a terminal, nothing anywhere else.
+
+It is on standard error, so that what is printed at the end can be piped on.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 from typing_extensions import override
 
@@ -14,22 +17,30 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """Lives as long as its block. Drawn when told to, since a thread that draws would disturb what is measured.
+    """Lives as long as its block.
 
     Args:
         console: where to draw; standard error if None.
+        alive: draw by itself, too, so that one sees that it goes on, and for how long it has. That takes a thread,
+            which would disturb what is measured.
 
     Attributes:
         visible: whether drawing is of any use.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, alive: bool = False) -> None:
         console = console or Console(stderr=True)
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}")
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[words]}", markup=False),
+        ]
+        if alive:
+            columns = [SpinnerColumn(), *columns, TimeElapsedColumn()]
         self.visible = console.is_terminal
         self._console = console
         self._progress = Progress(
-            *columns, console=console, auto_refresh=False, transient=True, disable=not self.visible
+            *columns, console=console, auto_refresh=alive, transient=True, disable=not self.visible
         )
         self._stage = self._progress.add_task("", words="")
 

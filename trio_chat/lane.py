@@ -112,14 +112,14 @@ class LaneStream(trio.abc.Stream):
 
     Args:
         stream: what carries the connection.
-        listen: called with the texts that came at once, in order. It must not fail.
+        listen: called with the texts that came at once, in order. It must not fail. None takes no short cut.
         on_end: called when nothing more will come. trio-websocket would wait for ever for the rest of a handshake.
     """
 
     def __init__(
         self,
         stream: trio.abc.Stream,
-        listen: Callable[[list[bytes]], None],
+        listen: Callable[[list[bytes]], None] | None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._stream = stream
@@ -143,6 +143,8 @@ class LaneStream(trio.abc.Stream):
             if not data:
                 self._on_end()
                 return b""
+            if self._listen is None:
+                return data
             texts, others = self._sieve.feed(data)
             if texts:
                 self._listen(texts)

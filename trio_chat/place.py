@@ -1,4 +1,4 @@
-"""Where a bench connects to, and what it says when that does not last."""
+"""Where a client of ours connects to, how, and what it says when that does not last."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import trio
 import trio_websocket
 
 from trio_chat.errors import BadRequest, CloseCode, ReplyCode, Unavailable
+from trio_chat.failures import why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from trio_chat.bench.wire import WireName
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take, until it is open and again until the server knows who it is."""
@@ -32,10 +31,7 @@ FAILURES = (
 """What may end a connection."""
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
-_RESOURCES: Mapping[WireName, str] = {
-    "native": "/ws",
-    "socketio": "/socket.io/?EIO=4&transport=websocket",
-}
+_OURS = {"", "/", "/ws", "/socket.io", "/socket.io/"}
 _CODES: Mapping[int, str] = {
     CloseCode.RATE_LIMITED: ReplyCode.RATE_LIMITED,
     CloseCode.TOO_MANY_CONNECTIONS: ReplyCode.TOO_MANY_CONNECTIONS,
@@ -53,8 +49,8 @@ class Place(NamedTuple):
     resource: str
 
     @classmethod
-    def of(cls, url: str, wire: WireName) -> Place:
-        """Take a URL apart. One without a path means the usual one of the wire.
+    def of(cls, url: str, usual: str) -> Place:
+        """Take a URL apart. One without a path means the `usual` one.
 
         Raises:
             BadRequest: it is not one of a WebSocket server.
@@ -65,8 +61,8 @@ class Place(NamedTuple):
                 secure = _SCHEMES[parts.scheme]
                 resource = parts.path + (f"?{parts.query}" if parts.query else "")
                 # Which of our own two paths it is follows from the wire, so that one URL is enough for both.
-                if resource in {"", "/", "/ws", "/socket.io", "/socket.io/"}:
-                    resource = _RESOURCES[wire]
+                if resource in _OURS:
+                    resource = usual
                 port = parts.port or (443 if secure else 80)
                 return cls(secure, parts.hostname, port, parts.netloc.rpartition("@")[2], resource)
         raise BadRequest(f"{url}: expected ws://HOST:PORT or wss://HOST:PORT")
@@ -79,11 +75,18 @@ class Ended(NamedTuple):
     code: str = ""
 
 
-async def secure(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-    """Speak TLS from now on. Cancelling leaves the stream of no use."""
+async def dial(place: Place) -> trio.abc.Stream:
+    """Connect, and speak TLS if it is to be. The caller owns the stream. Cancelling closes what was opened."""
+    plain = await trio.open_tcp_stream(place.host, place.port)
+    if not place.secure:
+        return plain
     context = ssl.create_default_context()
-    secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-    await secured.do_handshake()
+    secured = trio.SSLStream(plain, context, server_hostname=place.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(plain)
+        raise
     return secured
 
 
@@ -107,15 +110,7 @@ def explain(failure: BaseException) -> Ended:
         case BadRequest() | Unavailable():
             return Ended(str(failure))
         case _:
-            return Ended(f"cannot be reached: {_words(failure)}")
-
-
-def _words(failure: BaseException) -> str:
-    """Say what the system said: several addresses may have been tried, each in vain."""
-    cause = failure.__cause__ or failure
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+            return Ended(f"cannot be reached: {why_unreachable(failure)}")
 
 
 def _plain(text: str) -> str:
