@@ -7,6 +7,7 @@
 
 import { delay } from "../core/backoff.js";
 import { Room } from "../core/room.js";
+import { moderates } from "../core/token.js";
 import { Signs } from "./signs.js";
 import { Lost, Refused, Wire } from "./wire.js";
 
@@ -23,6 +24,7 @@ export class Chat {
   #limits = { window: 1000, messageBytes: 65_536 };
   #busy = new Set();
   #entering = false;
+  #hello;
 
   /**
    * @param {string} url where the wire connects to.
@@ -32,6 +34,7 @@ export class Chat {
    */
   constructor(url, hello, heed) {
     this.#heed = heed;
+    this.#hello = hello;
     /** @type {Map<string, Room>} */
     this.rooms = new Map();
     /** @type {Room | null} the one that is shown. */
@@ -61,6 +64,10 @@ export class Chat {
   /** Leave everything behind. */
   stop() {
     this.#wire.stop();
+    this.#forget();
+  }
+
+  #forget() {
     this.rooms.clear();
     this.open = null;
     this.me = "";
@@ -77,12 +84,18 @@ export class Chat {
   join(id) {
     let room = this.rooms.get(id);
     if (room === undefined) {
-      room = new Room(id, this.#limits.window || Infinity);
-      room.me = this.me;
+      room = new Room(id);
+      this.#introduce(room);
       this.rooms.set(id, room);
     }
     this.#enterAll();
     return room;
+  }
+
+  #introduce(room) {
+    room.me = this.me;
+    room.moderates = moderates(this.#hello());
+    room.limit = this.#limits.window || Infinity;
   }
 
   /** Be in a room no longer. */
@@ -103,13 +116,10 @@ export class Chat {
   }
 
   #onWelcome(said) {
-    if (this.me && this.me !== said.user) this.rooms.clear(); // what one sees is not for another
+    if (this.me && this.me !== said.user) this.#forget(); // what one sees is not for another
     this.me = said.user;
     this.#limits = said.limits;
-    for (const room of this.rooms.values()) {
-      room.me = said.user;
-      room.limit = said.limits.window || Infinity;
-    }
+    for (const room of this.rooms.values()) this.#introduce(room);
     this.#heed.onUser(said.user);
     this.#enterAll();
   }
@@ -149,6 +159,8 @@ export class Chat {
     const resume = room.position ? { resume: room.position } : {};
     try {
       await this.#insist("room:join", { room: room.id, ...resume }, () => this.rooms.get(room.id) === room);
+      // One has left it while the answer was on its way.
+      if (!this.rooms.has(room.id)) await this.#wire.request("room:leave", { room: room.id });
       // All of the answer comes in one piece; what is behind the first frame is on its way.
       while (!room.entered && this.rooms.get(room.id) === room && this.state.name === "online") await sleep(5);
     } catch (error) {
@@ -305,7 +317,7 @@ export class Chat {
   see(room) {
     const id = room.entered ? room.see() : null;
     if (id === null) return;
-    this.#wire.tell("receipt:update", { room: room.id, lastReadMessageId: id });
+    this.signs.read(room, id);
     this.#heed.onRoom(room);
   }
 }

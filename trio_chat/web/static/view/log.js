@@ -6,7 +6,7 @@ import { arrange, element } from "./dom.js";
 import { editorOf, refreshTimes, rowOf } from "./row.js";
 
 // How many messages are put into the document at once; the rest follows when one scrolls up to it.
-const SCREENS = 120;
+const SCREENS = 60;
 const NEAR = 60;
 const TOGETHER = 5 * 60_000;
 
@@ -21,6 +21,7 @@ export class Log {
   #following = true;
   #headings = new Map();
   #topNode = null;
+  #online = false;
 
   /**
    * @param {HTMLElement} root what scrolls.
@@ -54,8 +55,9 @@ export class Log {
     this.#following = true;
   }
 
-  /** Show a room as it is now. */
-  show(room) {
+  /** Show a room as it is now. @param {boolean} online whether there is a connection. */
+  show(room, online = this.#online) {
+    this.#online = online;
     if (room !== this.#room) this.#change(room);
     const entries = timeline(room);
     const shown = entries.slice(-this.#count);
@@ -122,8 +124,8 @@ export class Log {
   #row(entry, how) {
     const editing = this.#editing?.key === entry.key;
     const { follows: together, mine, readers } = how;
-    const { rev, state, problem, content, changeable } = entry;
-    const version = JSON.stringify([rev, state, problem, content, changeable, together, mine, readers]);
+    const { rev, state, problem, content, changeable, removable } = entry;
+    const version = JSON.stringify([rev, state, problem, content, changeable, removable, together, mine, readers]);
     const known = this.#rows.get(entry.key);
     if (known && known.editing === editing && (editing || known.version === version)) return known;
     const node = editing ? this.#editor(entry) : this.#message(entry, how);
@@ -199,7 +201,7 @@ export class Log {
     if (room.problem) return "problem";
     if (room.paging) return "paging";
     if (hidden > 0 || (room.more && room.entered)) return "more";
-    if (!room.entered) return room.position === null ? "entering" : "away";
+    if (!room.entered) return room.position === null || this.#online ? "entering" : "away";
     return timeline(room).length ? "beginning" : "empty";
   }
 
