@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typing_extensions import override
 
-from trio_chat.errors import BadRequest, ReplyCode
+from trio_chat.errors import BadRequest, Gone, ReplyCode
 from trio_chat.history import REMEMBERED_WINDOWS, Change, History, key_name
 from trio_chat.message import Deleted, Edited, Event, Posted
 
@@ -407,7 +407,7 @@ def test_edit_of_a_deleted_message() -> None:
     post(history, key="k")
     delete(history, "k")
 
-    with pytest.raises(BadRequest, match="no message of this id"):
+    with pytest.raises(Gone, match="was deleted"):
         edit(history, "k")
 
 

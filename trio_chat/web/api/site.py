@@ -23,7 +23,7 @@ from trio_chat.clients.handshake import Refused
 from trio_chat.clients.handshake import Request as Handshake
 from trio_chat.errors import BadRequest, TrioChatError
 from trio_chat.failures import describe
-from trio_chat.web.api import operators, overview, rooms
+from trio_chat.web.api import operators, overview, rooms, sessions
 from trio_chat.web.api.calls import Call, Moments, Operation, Server
 from trio_chat.web.api.openapi import make_openapi
 from trio_chat.web.api.problems import (
@@ -53,7 +53,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
-OPERATIONS: Final[Sequence[Operation]] = (*rooms.OPERATIONS, *operators.OPERATIONS, *overview.OPERATIONS)
+OPERATIONS: Final[Sequence[Operation]] = (
+    *rooms.OPERATIONS,
+    *sessions.OPERATIONS,
+    *operators.OPERATIONS,
+    *overview.OPERATIONS,
+)
 
 _RAW: Final = PREFIX.encode() + b"/"
 _JSON: Final = "application/json"
