@@ -19,7 +19,7 @@ from trio_chat.settings import Settings
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 from trio_chat.web.api.calls import Call, Server
 from trio_chat.web.api.overview import Listing, Overview, overview
-from trio_chat.web.families import Moment
+from trio_chat.web.moment import Moment
 
 from .test_app import ask
 

@@ -50,6 +50,24 @@ def test_what_one_reads_is_left_alone(visit: Visitors, site: Site, room: str) ->
         assert ada.evaluate("moved") == 0
 
 
+def test_older_messages_are_read_with_the_keyboard(visit: Visitors, site: Site, room: str) -> None:
+    """Whoever asks for them goes on from there: what has the focus may be drawn anew, but nobody is sent away."""
+    with site.somebody("bob", room) as bob:
+        for number in range(90):
+            bob.say(f"message {number}")
+    ada = visit(site.address, "ada", room)
+    expect(ada.locator(".row").last).to_contain_text("message 89")
+    known = ada.locator(".row").count()
+    ada.get_by_role("button", name="Older messages").evaluate(
+        "button => button.focus({ preventScroll: true })"
+    )
+    ada.keyboard.press("Enter")
+    expect(ada.locator(".row").nth(known)).to_be_attached()
+    expect(ada.get_by_text("This is where the room begins.")).to_be_visible()
+
+    assert ada.evaluate("document.querySelector('#log').contains(document.activeElement)")
+
+
 def test_reading_along_asks_little_of_the_server(visit: Visitors, site: Site, room: str) -> None:
     """However much is said, how far one has read is told once a second, and in the end it is known. That takes one."""
     ada = visit(site.address, "ada", room)

@@ -21,7 +21,8 @@ from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer
 from trio_chat.stores.postgres import PostgresArchive
 from trio_chat.stores.redis import RedisHotStore
-from trio_chat.web.families import Clients, Moment, families
+from trio_chat.web.families import families
+from trio_chat.web.moment import Clients, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

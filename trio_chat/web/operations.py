@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from trio_chat.room import Room
     from trio_chat.settings import Settings
     from trio_chat.stores.places import Stores
-    from trio_chat.web.families import Moment
     from trio_chat.web.metrics import Servers
+    from trio_chat.web.moment import Moment
 
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _FRESH: Final = {"Cache-Control": "no-store"}

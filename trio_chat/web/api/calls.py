@@ -17,7 +17,7 @@ from trio_chat.room import Room
 from trio_chat.seat import ask
 from trio_chat.web.api.problems import forbidden
 from trio_chat.web.api.shapes import Nothing
-from trio_chat.web.families import Moment
+from trio_chat.web.moment import Moment
 
 if TYPE_CHECKING:
     from trio_chat.mail import Answering, Mail

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.counts import Distribution
     from trio_chat.lobby import Lobby
     from trio_chat.room import Room
-    from trio_chat.web.families import Clients, Moment
+    from trio_chat.web.moment import Clients, Moment
 
 MAX_LISTED: Final = 500
 Seconds = Annotated[float, Meta(ge=0)]

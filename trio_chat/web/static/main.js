@@ -36,10 +36,10 @@ const chat = new Chat(socket, () => identity, {
 const log = new Log(byId("log"), {
   onOlder: () => chat.open && chat.older(chat.open),
   onScroll: () => chat.open && look(chat.open),
-  onEdit: (id, content) => chat.edit(chat.open, id, content),
+  onEdit: (id, content) => chat.outbox.edit(chat.open, id, content),
   onDelete: removeMessage,
-  onAgain: (id) => chat.sendAgain(chat.open, id),
-  onDiscard: (id) => chat.discard(chat.open, id),
+  onAgain: (id) => chat.outbox.sendAgain(chat.open, id),
+  onDiscard: (id) => chat.outbox.discard(chat.open, id),
   onDone: () => {
     draw();
     composer.focus();
@@ -49,7 +49,7 @@ const log = new Log(byId("log"), {
 const composer = new Composer({
   onSend: (text) => {
     chat.signs.stopTyping(chat.open, true);
-    chat.send(chat.open, text);
+    chat.outbox.send(chat.open, text);
     log.jump();
   },
   onType: () => chat.signs.type(chat.open),
@@ -142,7 +142,7 @@ function setAddress(id, further) {
 
 async function removeMessage(id) {
   const room = chat.open;
-  if (await confirmed("Delete this message for everybody?")) chat.remove(room, id);
+  if (await confirmed("Delete this message for everybody?")) chat.outbox.remove(room, id);
   composer.focus();
 }
 

@@ -28,6 +28,8 @@ export class Refused extends Error {
   }
 }
 
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 export class Wire {
   #url;
   #hello;
@@ -92,6 +94,18 @@ export class Wire {
       this.#waiting.set(ref, { resolve, reject });
       this.#say({ type, ...fields, ref });
     });
+  }
+
+  /** Make a request, again and again while its errors are temporary and it is `wanted`. */
+  async insist(type, fields, wanted) {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await this.request(type, fields);
+      } catch (error) {
+        if (!(error instanceof Refused && error.temporary && wanted())) throw error;
+        await sleep(delay(tries + 1));
+      }
+    }
   }
 
   /** Say something that needs no answer; not connected, it is not said. */
