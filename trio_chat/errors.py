@@ -105,6 +105,13 @@ class BadRequest(TrioChatError):
         self.code = code
 
 
+class Gone(BadRequest):
+    """The peer asked to change a message that was deleted."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, ReplyCode.NOT_FOUND)
+
+
 class Unavailable(TrioChatError):
     """Something of ours is away, slow or full for now. The same call may succeed later.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import msgspec
 from typing_extensions import override
 
-from trio_chat.errors import BadRequest, ReplyCode
+from trio_chat.errors import BadRequest, Gone, ReplyCode
 from trio_chat.message import Deleted, Edited, Event, Message, Posted, Role
 
 if TYPE_CHECKING:
@@ -279,6 +279,8 @@ class History:
     def _find(self, message_id: str, user: str, *, moderator: bool) -> Message:
         seq = self._ids.get(message_id)
         if seq is None:
+            if message_id in self._tombstones.values():
+                raise Gone("id: this message was deleted")
             raise BadRequest(
                 f"id: no message of this id is among the newest {self.limit}; only those can be changed",
                 ReplyCode.NOT_FOUND,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +12,7 @@ import trio_websocket
 from rich.console import Console
 
 from trio_chat.errors import BadRequest, Unavailable
+from trio_chat.jitter import between
 from trio_chat.lane import LaneStream
 from trio_chat.place import CONNECT_SECONDS, FAILURES, Place, dial, explain
 from trio_chat.transcript import Transcript
@@ -57,7 +57,7 @@ async def follow(
         if final is not None:
             raise final
         pause = low if tail.take_progress() else min(pause * 2, high)
-        await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+        await trio.sleep(pause * between(0.5, 1))
 
 
 def _judge(url: str, failure: BaseException) -> BadRequest | None:

@@ -196,6 +196,40 @@ async def test_operators_see_rooms(site: Site) -> None:
     assert none.outcome == (404, "not_found")
 
 
+async def test_the_sessions_of_a_room_are_listed() -> None:
+    """Newest first, page by page, and each can be read back by itself. They end after a second, so it takes two."""
+    async with serving(session_expiry_seconds=1.0) as site:
+        for content in ("one", "two", "three"):
+            last = await site.post(content=content)
+            with trio.fail_after(PATIENCE):
+                while content != "three" and site.lobby.rooms:  # noqa: ASYNC110 - rooms tell nobody that they have gone
+                    await trio.sleep(0.01)
+        path = f"{at(ROOM)}/sessions"
+        first = (await site.ask("GET", f"{path}?limit=2")).said
+        rest = (await site.ask("GET", f"{path}?limit=2&before={first['before']}")).said
+        end = first["sessions"][1]["end"]
+        read = await site.ask("GET", f"{at(ROOM)}/messages?before={end}&limit=1")
+        refused = await site.ask("GET", path, token=site.token("eve", ("other",)))
+
+    assert [one["active"] for one in first["sessions"] + rest["sessions"]] == [True, False, False]
+    assert first["sessions"][0]["epoch"] == last.said["epoch"]
+    assert rest["before"] is None
+    assert [one["content"] for one in read.said["messages"]] == ["two"]
+    assert refused.outcome == (403, "forbidden")
+
+
+async def test_what_was_deleted_is_gone(site: Site) -> None:
+    """Also for whoever posts it again, which changes nothing: it is told from what never was."""
+    path = f"{at(ROOM)}/messages/m-1"
+    await site.post(id="m-1")
+    await site.ask("DELETE", path)
+    again = await site.post(id="m-1")
+    edited = await site.ask("PATCH", path, {"content": "hello again"})
+
+    assert again.said["duplicate"]
+    assert edited.outcome == (410, "not_found")
+
+
 async def test_operators_close_rooms(site: Site) -> None:
     """Members are told; the session goes on with whoever comes next."""
     first = await site.post(id="m-1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_chat.errors import BadRequest, ReplyCode
+from trio_chat.errors import BadRequest, Gone, ReplyCode
 from trio_chat.history import Change
 from trio_chat.message import Deleted, Edited
 
@@ -140,7 +140,7 @@ def test_edit_of_a_deleted_message() -> None:
     post(history, key="k")
     delete(history, "k")
 
-    with pytest.raises(BadRequest, match="no message of this id"):
+    with pytest.raises(Gone, match="was deleted"):
         edit(history, "k")
 
 

@@ -183,3 +183,14 @@ test("who is here, who writes and who has read what is known", () => {
   room.hear(presence(false));
   assert.deepEqual([[...room.people.keys()], [...room.typing]], [["ada"], []]);
 });
+
+test("moderators may delete what others have said in the window, and edit what is theirs", () => {
+  const room = entered({ messages: [message(1), message(2, { user: "ada" })] });
+  const may = (what) => timeline(room).map((entry) => entry[what]);
+  assert.deepEqual(may("removable"), [false, true]);
+  room.moderates = true;
+  assert.deepEqual(may("removable"), [true, true]);
+  assert.deepEqual(may("changeable"), [false, true]);
+  room.hear({ type: "session:expired", epoch: EPOCH });
+  assert.deepEqual(may("removable"), [false, false]);
+});

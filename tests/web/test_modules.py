@@ -19,7 +19,7 @@ def test_modules(tests: Path, tmp_path: Path) -> None:
     if node is None:
         pytest.skip("node is not installed; with it, the page's modules are tested by themselves too")
     # Without a package.json that says otherwise Node takes a .js file for another kind of module.
-    for folder in ("core", "admin"):
+    for folder in ("core", "admin", "net"):
         shutil.copytree(STATIC / folder, tmp_path / folder)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     done = subprocess.run(

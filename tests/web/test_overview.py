@@ -14,19 +14,21 @@ from trio_chat.app import App, open_app
 from trio_chat.clients.auth import Authenticator, Identity, make_token
 from trio_chat.clients.registry import Registry
 from trio_chat.lobby import open_lobby
+from trio_chat.mail import Post
 from trio_chat.settings import Settings
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 from trio_chat.web.api.calls import Call, Server
 from trio_chat.web.api.overview import Listing, Overview, overview
-from trio_chat.web.families import Moment
+from trio_chat.web.moment import Moment
 
 from .test_app import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from trio_chat.lobby import Lobby
+    from trio_chat.room import Room
 
 SECRET = "a secret of thirty-two bytes, or more"
 
@@ -110,18 +112,21 @@ async def test_rooms_can_be_searched(settings: Settings) -> None:
 
 async def snapshot(lobby: Lobby, **asked: Any) -> Overview:
     """Return that of a lobby without a server."""
-    moment = Moment(
-        lobby=lobby.statistics(),
-        turns=lobby.counts.statistics(),
-        sync=lobby.syncer.statistics(),
-        longest_lag=900.0,
-        hot_healthy=lobby.hot.healthy,
-        archive_healthy=lobby.archive.healthy,
-        redis=None,
-        postgres=None,
-        clients=None,
-    )
-    server = Server(lobby, Authenticator(Settings(auth_mode="insecure")), Registry(0), lambda: moment, 0.0)
+
+    async def moment(see: Callable[[Room], None]) -> Moment:
+        return Moment(
+            lobby=await lobby.survey(see),
+            turns=lobby.counts.statistics(),
+            sync=lobby.syncer.statistics(),
+            longest_lag=900.0,
+            hot_healthy=lobby.hot.healthy,
+            archive_healthy=lobby.archive.healthy,
+            redis=None,
+            postgres=None,
+            clients=None,
+        )
+
+    server = Server(lobby, Authenticator(Settings(auth_mode="insecure")), Registry(0), moment, 0.0)
     reply = await overview(Call(server, Identity(user="ops"), {}, Listing(**asked), None))
     assert isinstance(reply.content, Overview)
     return reply.content
@@ -146,3 +151,29 @@ async def test_degraded_rooms_come_first_then_the_last_active(autojump_clock: Mo
     assert (poor.degraded, poor.redis.healthy, poor.redis.latency) == (1, False, None)
     assert [room.room for room in found.active] == ["new", "poor"]
     assert [room.room for room in degraded.active] == ["poor", "new"]
+
+
+async def test_many_rooms_keep_nobody_waiting(autojump_clock: MockClock) -> None:
+    """Whoever counts them lets others go on in between, and counts what there is. A thousand rooms take a moment."""
+    async with (
+        open_lobby(hot=MemoryHotStore(), archive=MemoryArchive()) as lobby,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(1000):
+            lobby.mail(f"room-{number}", Post("ada", "user", "hello", {}, None, lambda _: None))
+        await trio.testing.wait_all_tasks_blocked()
+        turns = 0
+
+        async def meanwhile() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        nursery.start_soon(meanwhile)
+        found = await lobby.survey()
+        nursery.cancel_scope.cancel()
+
+        assert turns >= 3
+        assert found == lobby.statistics()
+        assert (found.rooms, found.dirty, found.unsynced) == (1000, 1000, 1000)

@@ -7,27 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
+
+from .talking import expect_messages, message, write
 
 if TYPE_CHECKING:
     from .conftest import Site, Visitors
-
-
-def write(page: Page, text: str) -> None:
-    """Post a message."""
-    field = page.locator("#message")
-    field.fill(text)
-    field.press("Enter")
-
-
-def message(page: Page, text: str) -> Locator:
-    """Return the message with a text."""
-    return page.locator(".row").filter(has_text=text)
-
-
-def expect_messages(page: Page, *texts: str) -> None:
-    """Expect these messages and no others."""
-    expect(page.locator(".row .body")).to_have_text(list(texts))
 
 
 def test_two_people_and_an_assistant_talk(visit: Visitors, site: Site, room: str) -> None:

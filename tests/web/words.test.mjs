@@ -68,3 +68,8 @@ test("one waits half a second, then longer, at most ten seconds, never all at on
   assert.deepEqual([0, 1, 2, 9, 99].map((tries) => delay(tries, () => 1)), [500, 1000, 2000, 10_000, 10_000]);
   assert.deepEqual([0, 99].map((tries) => delay(tries, () => 0)), [250, 5000]);
 });
+
+test("names that are written in another direction turn nothing around them", () => {
+  assert.equal(listed(["ada", "bob"]), "ada and bob");
+  assert.equal(listed(["\u202egnp.exe", "דן", "zoë"]), "\u2068\u202egnp.exe\u2069, \u2068דן\u2069 and zoë");
+});

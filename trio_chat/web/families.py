@@ -18,47 +18,15 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
-from trio_chat.clients.auth import AuthStatistics
-from trio_chat.clients.engine.server import EngineStatistics
-from trio_chat.clients.recovery import RecoveryStatistics
-from trio_chat.clients.registry import RegistryStatistics
-from trio_chat.clients.server import ServerStatistics
-from trio_chat.counts import TurnStatistics
 from trio_chat.errors import CloseCode
-from trio_chat.lobby import LobbyStatistics
 from trio_chat.stores.postgres import ArchiveStatistics
 from trio_chat.stores.redis import RedisStatistics
-from trio_chat.syncer import SyncerStatistics
+from trio_chat.web.moment import Clients, Moment
 
 if TYPE_CHECKING:
     from trio_chat.counts import Distribution
 
 PREFIX: Final = "trio_chat_"
-
-
-class Clients(msgspec.Struct, frozen=True):
-    """What is counted of clients; `native` are those connected to `/ws`."""
-
-    server: ServerStatistics
-    engine: EngineStatistics
-    registry: RegistryStatistics
-    recoveries: RecoveryStatistics
-    auth: AuthStatistics
-    native: int
-
-
-class Moment(msgspec.Struct, frozen=True):
-    """The statistics of a server's parts at one moment. What is not there, or not yet, is None."""
-
-    lobby: LobbyStatistics
-    turns: TurnStatistics
-    sync: SyncerStatistics
-    longest_lag: float
-    hot_healthy: bool
-    archive_healthy: bool
-    redis: RedisStatistics | None
-    postgres: ArchiveStatistics | None
-    clients: Clients | None
 
 
 _Values: TypeAlias = "Mapping[tuple[str, ...], float]"

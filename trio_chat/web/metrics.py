@@ -21,14 +21,16 @@ from trio_chat.clients.registry import Registry
 from trio_chat.clients.server import ClientServer
 from trio_chat.stores.postgres import PostgresArchive
 from trio_chat.stores.redis import RedisHotStore
-from trio_chat.web.families import Clients, Moment, families
+from trio_chat.web.families import families
+from trio_chat.web.moment import Clients, Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric
 
     from trio_chat.lobby import Lobby
+    from trio_chat.room import Room
     from trio_chat.stores.places import Stores
 
 _MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,6 +73,7 @@ class Metrics(Collector):
         self._stores = stores
         self._lobby = lobby
         self._longest_lag = longest_lag
+        self._last: Moment | None = None
         self._registry = CollectorRegistry()
         # Without a look at what there is: the names are those of the table.
         self._registry.register(self)
@@ -80,20 +83,22 @@ class Metrics(Collector):
     def __repr__(self) -> str:
         return f"<Metrics of {self._lobby!r}>"
 
-    def text(self) -> bytes:
-        """Return every metric in the text format, version 0.0.4."""
+    async def text(self) -> bytes:
+        """Return every metric in the text format, version 0.0.4. Cancelling is safe."""
+        self._last = await self.moment()
         return generate_latest(self._registry)
 
     @override
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric of ours, as it is now."""
-        return families(self.moment())
+        """Yield every metric of ours, as it was when `text` looked."""
+        return iter(()) if self._last is None else families(self._last)
 
-    def moment(self) -> Moment:
-        """Return the statistics of all parts, as they are now."""
+    async def moment(self, look: Callable[[Room], None] | None = None) -> Moment:
+        """Return the statistics of all parts, as they are now; `look` is shown each room. Cancelling is safe."""
+        lobby = await self._lobby.survey(look)
         hot, archive = self._stores.hot, self._stores.archive
         return Moment(
-            lobby=self._lobby.statistics(),
+            lobby=lobby,
             turns=self._lobby.counts.statistics(),
             sync=self._lobby.syncer.statistics(),
             longest_lag=self._longest_lag,

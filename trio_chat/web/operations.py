@@ -20,15 +20,16 @@ from trio_chat.web.link import is_loopback
 from trio_chat.web.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.requests import Request
 
     from trio_chat.lobby import Lobby
+    from trio_chat.room import Room
     from trio_chat.settings import Settings
     from trio_chat.stores.places import Stores
-    from trio_chat.web.families import Moment
     from trio_chat.web.metrics import Servers
+    from trio_chat.web.moment import Moment
 
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _FRESH: Final = {"Cache-Control": "no-store"}
@@ -65,9 +66,9 @@ class Operations:
     def servers(self, servers: Servers) -> None:
         self._metrics.servers = servers
 
-    def moment(self) -> Moment:
-        """Return the statistics of the server's parts, as they are now."""
-        return self._metrics.moment()
+    async def moment(self, look: Callable[[Room], None]) -> Moment:
+        """Return the statistics of the server's parts, as they are now; `look` is shown each room. Cancelling is safe."""
+        return await self._metrics.moment(look)
 
     async def alive(self, _: Request) -> Response:
         """Say that the event loop runs, which is all that this answer takes."""
@@ -81,7 +82,7 @@ class Operations:
         return Response(body, status, media_type="application/json", headers=_FRESH)
 
     async def scrape(self, request: Request) -> Response:
-        """Return every metric, in the text format of Prometheus."""
+        """Return every metric, in the text format of Prometheus. Cancelling is safe."""
         if self._token is not None:
             if not _bears(request, self._token):
                 text = "Bring METRICS_TOKEN as a bearer token.\n"
@@ -89,7 +90,7 @@ class Operations:
         elif not _is_local(request):
             text = "Without METRICS_TOKEN only the server's own machine may ask, and not through a proxy.\n"
             return PlainTextResponse(text, 403, headers=_FRESH)
-        return Response(self._metrics.text(), media_type=self._metrics.media_type, headers=_FRESH)
+        return Response(await self._metrics.text(), media_type=self._metrics.media_type, headers=_FRESH)
 
 
 def operations_routes(operations: Operations) -> Iterator[Route]:

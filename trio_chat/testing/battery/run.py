@@ -16,7 +16,7 @@ import msgspec
 import trio
 from typing_extensions import override
 
-from trio_chat.stores.child import read_text
+from trio_chat.stores.files import read_text
 from trio_chat.testing.battery.fault import Outcome, again, unperformed
 from trio_chat.testing.battery.processes import Server
 

@@ -13,27 +13,31 @@ from trio_chat.clients.registry import Registry
 from trio_chat.lobby import Lobby
 from trio_chat.mail import Accepted
 from trio_chat.message import check_id, check_room
+from trio_chat.room import Room
 from trio_chat.seat import ask
 from trio_chat.web.api.problems import forbidden
 from trio_chat.web.api.shapes import Nothing
-from trio_chat.web.families import Moment
+from trio_chat.web.moment import Moment
 
 if TYPE_CHECKING:
     from trio_chat.mail import Answering, Mail
+
+
+Moments: TypeAlias = Callable[[Callable[[Room], None]], Awaitable[Moment]]
 
 
 class Server(msgspec.Struct, frozen=True):
     """What the API reaches into. Lives as long as the server.
 
     Attributes:
-        moment: returns the statistics of its parts.
+        moment: returns the statistics of its parts, and shows each room to whoever asks.
         begun: when it began, in seconds of Trio's clock.
     """
 
     lobby: Lobby
     authenticator: Authenticator
     registry: Registry
-    moment: Callable[[], Moment]
+    moment: Moments
     begun: float
 
 

@@ -31,6 +31,7 @@ _PROBLEMS: Final[Mapping[int, tuple[str, Mapping[str, Any]]]] = {
     404: ("What the path names is not there.", {}),
     408: ("The body did not arrive in time.", {}),
     409: ("The id belongs to somebody else's message.", {}),
+    410: ("The message was deleted.", {}),
     413: ("The body is too large.", {}),
     415: ("The body is no JSON.", {}),
     429: ("Too fast.", _RETRY),

@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from trio_chat.counts import Distribution
     from trio_chat.lobby import Lobby
-    from trio_chat.web.families import Clients, Moment
+    from trio_chat.room import Room
+    from trio_chat.web.moment import Clients, Moment
 
 MAX_LISTED: Final = 500
-_SLICE: Final = 500
-"""How many rooms are looked at in one go. That takes about a millisecond."""
 Seconds = Annotated[float, Meta(ge=0)]
 
 
@@ -98,12 +97,24 @@ class Overview(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     active: Annotated[list[LiveRoom], Meta(description="Degraded rooms first, then the last active ones.")]
 
 
-class _Survey(msgspec.Struct, frozen=True):
-    """What looking at every room has shown: their messages, how many were found, and of these the first."""
+class _Survey:
+    """What looking at every room shows. Lives for one request."""
 
-    messages: int
-    matching: int
-    active: list[LiveRoom]
+    def __init__(self, search: str) -> None:
+        self.messages = 0
+        self.found: list[tuple[bool, float, str]] = []
+        self._search = search.lower()
+
+    def look(self, room: Room) -> None:
+        """Take in a room."""
+        self.messages += room.ledger.history.messages
+        if self._search in room.name.lower():
+            self.found.append((not room.ledger.degraded, -room.last_active, room.name))
+
+    def first(self, limit: int, lobby: Lobby) -> list[LiveRoom]:
+        """Return the most telling ones; one that was looked at first may have retired since."""
+        rooms = (lobby.rooms.get(name) for _, _, name in heapq.nsmallest(limit, self.found))
+        return [live_room(room) for room in rooms if room is not None]
 
 
 async def overview(call: Call) -> Reply:
@@ -113,30 +124,16 @@ async def overview(call: Call) -> Reply:
     """
     asked, server = call.query, call.server
     assert isinstance(asked, Listing)  # noqa: S101 - the operation says so
-    survey = await _look_around(server.lobby, asked)
+    survey = _Survey(asked.search)
+    moment = await server.moment(survey.look)
     window = server.lobby.settings.max_messages_per_session
     uptime = trio.current_time() - server.begun
-    return Reply(200, _describe(server.moment(), survey, window, uptime))
+    return Reply(200, _describe(moment, survey, survey.first(asked.limit, server.lobby), window, uptime))
 
 
-async def _look_around(lobby: Lobby, asked: Listing) -> _Survey:
-    """Look at every room, some at a time: clients do not wait for that. Cancelling is safe."""
-    search = asked.search.lower()
-    messages = 0
-    found: list[tuple[bool, float, str]] = []
-    for number, room in enumerate(list(lobby.rooms.values())):
-        if number % _SLICE == 0:
-            await trio.lowlevel.checkpoint()
-        messages += room.ledger.history.messages
-        if search in room.name.lower():
-            found.append((not room.ledger.degraded, -room.last_active, room.name))
-    await trio.lowlevel.checkpoint()
-    first = [lobby.rooms.get(name) for _, _, name in heapq.nsmallest(asked.limit, found)]
-    # One that was looked at first may have retired since.
-    return _Survey(messages, len(found), [live_room(room) for room in first if room is not None])
-
-
-def _describe(moment: Moment, survey: _Survey, window: int, uptime: float) -> Overview:
+def _describe(
+    moment: Moment, survey: _Survey, active: list[LiveRoom], window: int, uptime: float
+) -> Overview:
     sync, lobby = moment.sync, moment.lobby
     redis = None if moment.redis is None else _latency(moment.redis.resp.latency)
     postgres = None if moment.postgres is None else _latency(moment.postgres.latency)
@@ -165,8 +162,8 @@ def _describe(moment: Moment, survey: _Survey, window: int, uptime: float) -> Ov
             messages=sync.messages,
             refused=sync.refused,
         ),
-        matching=survey.matching,
-        active=survey.active,
+        matching=len(survey.found),
+        active=active,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.errors import BadRequest, ReplyCode, TrioChatError, code_of
+from trio_chat.errors import BadRequest, Gone, ReplyCode, TrioChatError, code_of
 from trio_chat.web.api.shapes import Problem
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Refusal(Exception):
 def refusal_of(error: TrioChatError) -> Refusal:
     """Return how HTTP says an error."""
     code = code_of(error)
-    status = STATUSES.get(code, 400)
+    status = 410 if isinstance(error, Gone) else STATUSES.get(code, 400)
     text = str(error) if isinstance(error, BadRequest) or code is not ReplyCode.UNAVAILABLE else _AWAY
     return Refusal(status, text, code, _RETRY if status == STATUSES[ReplyCode.UNAVAILABLE] else None)
 

@@ -127,7 +127,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         handler=edit_message,
         body=NewContent,
         answers={200: Accepted},
-        problems=frozenset({404}),
+        problems=frozenset({404, 410}),
     ),
     Operation(
         method="DELETE",

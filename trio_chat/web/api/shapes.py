@@ -17,6 +17,7 @@ from trio_chat.message import MAX_ID, Message, Position, Role
 from trio_chat.paging import MAX_PAGE, Source
 
 MAX_ROOMS: Final = 1000
+MAX_SESSIONS: Final = 50
 _STORABLE: Final = r"^[^\u0000]*$"
 # Not `$`, which some engines let match before a newline at the end.
 EPOCH: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -68,6 +69,9 @@ Cursor: TypeAlias = Annotated[
         examples=["01a2040e-2752-7451-8379-c1deda24b42e:3"],
     ),
 ]
+Epoch: TypeAlias = Annotated[
+    str, Meta(pattern=rf"^{EPOCH}$", examples=["01a2040e-2752-7451-8379-c1deda24b42e"])
+]
 Number: TypeAlias = Annotated[int, Meta(ge=0)]
 
 # --- what is asked
@@ -94,6 +98,13 @@ class Before(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     before: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
+
+
+class SessionsBefore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions: the newest `limit` before the one of the epoch `before`, or of all."""
+
+    before: Epoch | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_SESSIONS)] = 20
 
 
 class After(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +142,23 @@ class MessagePage(msgspec.Struct, frozen=True):
     source: Source
     more: bool
     before: Cursor | None
+
+
+class RoomSession(msgspec.Struct, frozen=True, rename="camel"):
+    """A session of a room. It is read back with `end` as the `before` of its messages; `active`: it has not ended."""
+
+    epoch: str
+    started_at: datetime
+    last_message_at: datetime
+    active: bool
+    end: Cursor
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """Sessions, newest first. `before` is where the next page begins; null if there is none."""
+
+    sessions: list[RoomSession]
+    before: Epoch | None
 
 
 class Here(msgspec.Struct, frozen=True, rename="camel"):

@@ -23,8 +23,8 @@ from trio_chat.clients.handshake import Refused
 from trio_chat.clients.handshake import Request as Handshake
 from trio_chat.errors import BadRequest, TrioChatError
 from trio_chat.failures import describe
-from trio_chat.web.api import operators, overview, rooms
-from trio_chat.web.api.calls import Call, Operation, Server
+from trio_chat.web.api import operators, overview, rooms, sessions
+from trio_chat.web.api.calls import Call, Moments, Operation, Server
 from trio_chat.web.api.openapi import make_openapi
 from trio_chat.web.api.problems import (
     Refusal,
@@ -49,12 +49,16 @@ if TYPE_CHECKING:
     from trio_chat.clients.auth import Authenticator, Identity
     from trio_chat.clients.registry import Registry
     from trio_chat.lobby import Lobby
-    from trio_chat.web.families import Moment
 
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
-OPERATIONS: Final[Sequence[Operation]] = (*rooms.OPERATIONS, *operators.OPERATIONS, *overview.OPERATIONS)
+OPERATIONS: Final[Sequence[Operation]] = (
+    *rooms.OPERATIONS,
+    *sessions.OPERATIONS,
+    *operators.OPERATIONS,
+    *overview.OPERATIONS,
+)
 
 _RAW: Final = PREFIX.encode() + b"/"
 _JSON: Final = "application/json"
@@ -76,7 +80,7 @@ class ApiSite(BaseRoute):
         authenticator: tells who asks.
         registry: knows who is connected.
         admit: judges a page's origin; raises `Refused`.
-        moment: returns the statistics of the server's parts.
+        moment: returns the statistics of the server's parts, and shows each room to whoever asks.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class ApiSite(BaseRoute):
         authenticator: Authenticator,
         registry: Registry,
         admit: Callable[[Handshake], None],
-        moment: Callable[[], Moment],
+        moment: Moments,
     ) -> None:
         settings = lobby.settings
         self._server = Server(lobby, authenticator, registry, moment, trio.current_time())

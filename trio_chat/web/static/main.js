@@ -2,9 +2,11 @@
 
 import { roomProblem } from "./core/names.js";
 import { Chat } from "./net/chat.js";
-import { fragment, remember, rememberRooms, remembered, rememberedRooms, takeToken } from "./net/identity.js";
+import {
+  forgetRoom, fragment, remember, rememberRoom, remembered, rememberedRooms, takeToken,
+} from "./net/identity.js";
 import { Composer } from "./view/composer.js";
-import { byId } from "./view/dom.js";
+import { byId, prepareSkip } from "./view/dom.js";
 import { hideEntry, prepareEntry, showEntry } from "./view/entry.js";
 import { Log } from "./view/log.js";
 import { confirmed, notify, prepareDialog, showConnection } from "./view/notices.js";
@@ -34,10 +36,10 @@ const chat = new Chat(socket, () => identity, {
 const log = new Log(byId("log"), {
   onOlder: () => chat.open && chat.older(chat.open),
   onScroll: () => chat.open && look(chat.open),
-  onEdit: (id, content) => chat.edit(chat.open, id, content),
+  onEdit: (id, content) => chat.outbox.edit(chat.open, id, content),
   onDelete: removeMessage,
-  onAgain: (id) => chat.sendAgain(chat.open, id),
-  onDiscard: (id) => chat.discard(chat.open, id),
+  onAgain: (id) => chat.outbox.sendAgain(chat.open, id),
+  onDiscard: (id) => chat.outbox.discard(chat.open, id),
   onDone: () => {
     draw();
     composer.focus();
@@ -47,7 +49,7 @@ const log = new Log(byId("log"), {
 const composer = new Composer({
   onSend: (text) => {
     chat.signs.stopTyping(chat.open, true);
-    chat.send(chat.open, text);
+    chat.outbox.send(chat.open, text);
     log.jump();
   },
   onType: () => chat.signs.type(chat.open),
@@ -68,6 +70,7 @@ function start(found) {
 
 function onUser(user) {
   byId("me-name").textContent = user;
+  composer.begin(user);
   if (chat.rooms.size === 0) for (const id of rememberedRooms(user)) if (!roomProblem(id)) chat.join(id);
   // On the second welcome of a connection that was lost nothing is opened: one stays where one is.
   if (chat.open && chat.rooms.has(chat.open.id)) return;
@@ -94,7 +97,8 @@ function signOut() {
   remember(null);
   identity = null;
   chat.stop();
-  history.replaceState(null, "", location.pathname);
+  composer.end();
+  setAddress(null, false);
   draw();
   showEntry(mode);
 }
@@ -110,14 +114,14 @@ function openRoom(id, deliberately = true) {
   const problem = roomProblem(id);
   if (problem !== null) {
     notify(`This room cannot be entered. ${problem}`);
+    setAddress(chat.open?.id ?? null, false);
     return;
   }
   const room = chat.join(id);
   room.seenAtOpening = room.unread() ? room.seen : null;
   chat.open = room;
-  rememberRooms(chat.me, chat.rooms.keys());
-  const address = `#room=${id}`;
-  if (location.hash !== address) history[deliberately ? "pushState" : "replaceState"](null, "", address);
+  rememberRoom(chat.me, id);
+  setAddress(id, deliberately);
   showPane("chat");
   draw();
   if (deliberately && matchMedia("(hover: hover)").matches) composer.focus();
@@ -125,14 +129,20 @@ function openRoom(id, deliberately = true) {
 
 function leaveRoom(id) {
   chat.leave(id);
-  rememberRooms(chat.me, chat.rooms.keys());
-  history.replaceState(null, "", location.pathname);
+  forgetRoom(chat.me, id);
+  setAddress(null, false);
   openRoom(chat.rooms.keys().next().value ?? null, false);
+}
+
+/** @param {string | null} id of the room the address leads to. @param {boolean} further whether one can go back from it. */
+function setAddress(id, further) {
+  const address = id === null ? location.pathname : `#room=${id}`;
+  if (location.hash !== address) history[further ? "pushState" : "replaceState"](null, "", address);
 }
 
 async function removeMessage(id) {
   const room = chat.open;
-  if (await confirmed("Delete this message for everybody?")) chat.remove(room, id);
+  if (await confirmed("Delete this message for everybody?")) chat.outbox.remove(room, id);
   composer.focus();
 }
 
@@ -163,7 +173,7 @@ function drawNow() {
   composer.show(room.id);
   composer.hide(room.problem !== null);
   byId("durability").hidden = room.durability !== "memory" || !room.entered;
-  log.show(room);
+  log.show(room, chat.state.name === "online");
   showPeople(room, new Date());
   look(room);
 }
@@ -204,6 +214,7 @@ function showPane(pane) {
 // --- begin
 
 prepareTheme();
+prepareSkip();
 prepareDialog();
 prepareEntry(mode, start);
 byId("jump").addEventListener("click", () => {

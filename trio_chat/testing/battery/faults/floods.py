@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from trio_chat.testing.battery.fault import Fault
 from trio_chat.testing.battery.journal import percentile
-from trio_chat.testing.battery.wire import frame, unframe
+from trio_chat.testing.frames import frame, unframe
 
 if TYPE_CHECKING:
     from trio_chat.testing.battery.scene import Scene

@@ -2,7 +2,7 @@
 
 import { roomProblem } from "../core/names.js";
 import { fragment, remember, remembered, takeToken } from "../net/identity.js";
-import { byId, element, setText } from "../view/dom.js";
+import { byId, element, prepareSkip, setText } from "../view/dom.js";
 import { hideEntry, prepareEntry, showEntry } from "../view/entry.js";
 import { confirmed, notify, prepareDialog } from "../view/notices.js";
 import { prepareTheme } from "../view/theme.js";
@@ -172,6 +172,7 @@ async function disconnect(user) {
 // --- begin
 
 prepareTheme();
+prepareSkip();
 prepareDialog();
 prepareEntry("token", start);
 byId("sign-out").addEventListener("click", () => leave());

@@ -2,6 +2,9 @@
 
 const ROOM = /^[A-Za-z0-9_.:/@-]{1,128}$/;
 
+// What is written from left to right and says nothing of directions.
+const PLAIN = /^[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{Script=Han}\p{N}\p{Zs}!-@[-`{-~]*$/u;
+
 /** How many colours the style sheet has for people. */
 export const COLOURS = 8;
 
@@ -26,8 +29,14 @@ export function colour(name) {
   return hash % COLOURS;
 }
 
-/** @param {string[]} names @returns {string} such as "ada, bob and 2 others". */
-export function listed(names) {
+/** @returns {string} a name that leaves the direction of the text around it alone (Unicode, UAX #9). */
+export function isolated(name) {
+  return PLAIN.test(name) ? name : `\u2068${name}\u2069`;
+}
+
+/** @param {string[]} people @returns {string} such as "ada, bob and 2 others". */
+export function listed(people) {
+  const names = people.map(isolated);
   if (names.length <= 1) return names[0] ?? "";
   if (names.length <= 3) return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
   return `${names.slice(0, 2).join(", ")} and ${names.length - 2} others`;

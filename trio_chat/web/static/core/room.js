@@ -25,6 +25,8 @@ export class Room {
     this.limit = limit;
     /** @type {string} who this client is in the room. */
     this.me = "";
+    /** Whether this client may delete what others have said. */
+    this.moderates = false;
     /** @type {Position | null} what to resume from. */
     this.position = null;
     this.durability = "redis";

@@ -3,11 +3,12 @@
 import { keyOf } from "./room.js";
 
 const STATES = { memory: "memory", redis: "stored", archive: "archived" };
+const FIXED = { changeable: false, removable: false };
 
 /**
  * @param {Room} room
  * @returns {object[]} every entry, oldest first. `key` is its own as long as it is shown, `changeable` whether the user
- *     may edit or delete it, `state` is "sending", "failed", "memory", "stored" or "archived".
+ *     may edit it, `removable` whether they may delete it, `state` is "sending", "failed", "memory", "stored" or "archived".
  */
 export function timeline(room) {
   const edits = new Map();
@@ -20,14 +21,15 @@ export function timeline(room) {
   }
   const window = room.window().filter((entry) => !deleted.has(entry.id));
   return [
-    ...room.older.map((entry) => ({ ...entry, key: keyOf(entry), state: STATES[entry.kept], changeable: false })),
+    ...room.older.map((entry) => ({ ...entry, key: keyOf(entry), state: STATES[entry.kept], ...FIXED })),
     ...window.map((entry) => live(room, entry, edits.get(entry.id))),
     ...sends,
   ];
 }
 
 function live(room, entry, edit) {
-  const shown = { ...entry, key: entry.id, state: STATES[entry.kept], changeable: entry.userId === room.me };
+  const changeable = entry.userId === room.me;
+  const shown = { ...entry, key: entry.id, state: STATES[entry.kept], changeable, removable: changeable || room.moderates };
   return edit ? { ...shown, content: edit.content, state: "sending" } : shown;
 }
 
@@ -42,6 +44,6 @@ function pending(room, job) {
     timestamp: job.at,
     state: job.problem === null ? "sending" : "failed",
     problem: job.problem,
-    changeable: false,
+    ...FIXED,
   };
 }

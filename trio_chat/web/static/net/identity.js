@@ -1,7 +1,10 @@
 // Who the user is: a token, or with AUTH_MODE=insecure a name. Kept by this tab only, until it is closed: two tabs may
 // be two people. A token arrives in the fragment of the address, which no server, proxy or log gets to see.
 
+import { find, keep } from "../core/kept.js";
+
 const KEY = "trio-chat.identity";
+const DRAFTS = "trio-chat.drafts";
 
 /** @returns {URLSearchParams} what the fragment of the address says: `token` and `room`. */
 export function fragment() {
@@ -22,13 +25,12 @@ export function takeToken() {
 
 /** @param {string} key a page's own. @returns {{token: string} | {user: string} | null} */
 export function remembered(mode, key = KEY) {
-  const found = JSON.parse(sessionStorage.getItem(key) ?? "null");
-  return found && (mode === "insecure" ? "user" : "token") in found ? found : null;
+  const found = find("sessionStorage", key);
+  return typeof found?.[mode === "insecure" ? "user" : "token"] === "string" ? found : null;
 }
 
 export function remember(identity, key = KEY) {
-  if (identity === null) sessionStorage.removeItem(key);
-  else sessionStorage.setItem(key, JSON.stringify(identity));
+  keep("sessionStorage", key, identity);
 }
 
 /** @param {string} text what somebody has pasted: a token, or a link with one. @returns {string | null} */
@@ -40,10 +42,28 @@ export function tokenIn(text) {
 
 /** @returns {string[]} the rooms this user was in, in this browser. */
 export function rememberedRooms(user) {
-  const found = JSON.parse(localStorage.getItem(`trio-chat.rooms ${user}`) ?? "[]");
+  const found = find("localStorage", `trio-chat.rooms ${user}`);
   return Array.isArray(found) ? found.filter((room) => typeof room === "string") : [];
 }
 
-export function rememberRooms(user, rooms) {
-  localStorage.setItem(`trio-chat.rooms ${user}`, JSON.stringify([...rooms]));
+/** Another tab of the same user may have other rooms, so each adds and takes away only what is its own doing. */
+export function rememberRoom(user, room) {
+  const known = rememberedRooms(user);
+  if (!known.includes(room)) keep("localStorage", `trio-chat.rooms ${user}`, [...known, room]);
+}
+
+export function forgetRoom(user, room) {
+  keep("localStorage", `trio-chat.rooms ${user}`, rememberedRooms(user).filter((one) => one !== room));
+}
+
+/** @returns {Map<string, string>} what this user has begun to write in this tab, by room. */
+export function rememberedDrafts(user) {
+  const found = find("sessionStorage", DRAFTS);
+  const mine = found?.user === user && Array.isArray(found.texts) ? found.texts : [];
+  return new Map(mine.filter((one) => Array.isArray(one) && one.every((part) => typeof part === "string")));
+}
+
+/** @param {Map<string, string> | null} drafts null forgets everybody's. */
+export function rememberDrafts(user, drafts) {
+  keep("sessionStorage", DRAFTS, drafts === null ? null : { user, texts: [...drafts] });
 }

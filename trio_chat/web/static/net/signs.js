@@ -3,11 +3,14 @@
 const TYPING_AGAIN = 10_000;
 const TYPING_STOPS = 5_000;
 const PRESENCE = 60_000;
+// In a room where much is said one reads on all the time, and the server counts that as requests.
+const READING = 1_000;
 
 export class Signs {
   #wire;
   #typing = new Map();
   #stirred = 0;
+  #reading = new Map();
 
   /** @param {Wire} wire */
   constructor(wire) {
@@ -19,6 +22,27 @@ export class Signs {
     for (const { timer } of this.#typing.values()) clearTimeout(timer);
     this.#typing.clear();
     this.#stirred = 0;
+    for (const { timer } of this.#reading.values()) clearTimeout(timer);
+    this.#reading.clear();
+  }
+
+  /** Note up to where the user has read: the first time at once, then every second at most. */
+  read(room, id) {
+    const reading = this.#reading.get(room.id);
+    if (reading) reading.id = id;
+    else this.#tellRead(room.id, id);
+  }
+
+  #tellRead(room, id) {
+    this.#wire.tell("receipt:update", { room, lastReadMessageId: id });
+    const reading = { id: null, timer: setTimeout(() => this.#readOn(room), READING) };
+    this.#reading.set(room, reading);
+  }
+
+  #readOn(room) {
+    const { id } = this.#reading.get(room);
+    this.#reading.delete(room);
+    if (id !== null) this.#tellRead(room, id);
   }
 
   /** Note that the user is writing. */

@@ -9,6 +9,7 @@ import { delay } from "../core/backoff.js";
 // A browser does not tell of pings, so after this much silence we ask whether the server is there.
 const SILENCE = 25_000;
 const PATIENCE = 10_000;
+const LONGEST_PATIENCE = 300_000;
 const TICK = 5_000;
 const RATE_LIMITED = 4429;
 const TOKEN_EXPIRED = 4401;
@@ -27,6 +28,8 @@ export class Refused extends Error {
   }
 }
 
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 export class Wire {
   #url;
   #hello;
@@ -39,6 +42,7 @@ export class Wire {
   #heard = 0;
   #probed = 0;
   #slow = false;
+  #patience = PATIENCE;
 
   /**
    * @param {string} url
@@ -92,6 +96,18 @@ export class Wire {
     });
   }
 
+  /** Make a request, again and again while its errors are temporary and it is `wanted`. */
+  async insist(type, fields, wanted) {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await this.request(type, fields);
+      } catch (error) {
+        if (!(error instanceof Refused && error.temporary && wanted())) throw error;
+        await sleep(delay(tries + 1));
+      }
+    }
+  }
+
   /** Say something that needs no answer; not connected, it is not said. */
   tell(type, fields = {}) {
     if (this.state.name === "online") this.#say({ type, ...fields });
@@ -120,6 +136,8 @@ export class Wire {
 
   #hear(said) {
     this.#heard = performance.now();
+    // It answers, and soon.
+    if (this.#probed && this.#heard - this.#probed < PATIENCE) this.#patience = PATIENCE;
     this.#probed = 0;
     if (said.type === "welcome") {
       this.#tries = 0;
@@ -166,12 +184,19 @@ export class Wire {
     for (const { reject } of waiting) reject(new Lost("the connection ended"));
   }
 
-  /** A connection that says nothing, not even when asked, is gone, whatever the browser believes. */
+  /**
+   * A connection that says nothing, not even when asked, is gone, whatever the browser believes.
+   *
+   * On a slow line it may be in the middle of a large message, of which a browser does not tell: so each time we wait
+   * longer than the last.
+   */
   #look() {
     if (this.#socket === null) return;
     const now = performance.now();
-    if (this.#probed && now - this.#probed > PATIENCE) this.#drop("the server does not answer");
-    else if (!this.#probed && now - this.#heard > SILENCE) this.#probe(now);
+    if (this.#probed && now - this.#probed > this.#patience) {
+      this.#patience = Math.min(this.#patience * 4, LONGEST_PATIENCE);
+      this.#drop("the server does not answer");
+    } else if (!this.#probed && now - this.#heard > SILENCE) this.#probe(now);
   }
 
   #probe(now) {
@@ -188,7 +213,7 @@ export class Wire {
     this.hurry();
     if (this.state.name === "online" && !this.#probed) {
       this.#probe(performance.now());
-      setTimeout(() => this.#look(), PATIENCE + 100);
+      setTimeout(() => this.#look(), this.#patience + 100);
     }
   }
 }

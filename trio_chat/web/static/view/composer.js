@@ -1,5 +1,6 @@
-// Where one writes. What was begun in one room is still there when one comes back to it.
+// Where one writes. What was begun in one room is still there when one comes back to it, or when the page is loaded anew.
 
+import { rememberDrafts, rememberedDrafts } from "../net/identity.js";
 import { byId } from "./dom.js";
 
 export class Composer {
@@ -7,6 +8,7 @@ export class Composer {
   #field = byId("message");
   #drafts = new Map();
   #room = null;
+  #user = "";
 
   /**
    * @param {{onSend: (text: string) => void, onType: () => void, onEmpty: () => void, onEditLast: () => void}} heed
@@ -32,12 +34,34 @@ export class Composer {
         heed.onEditLast();
       }
     });
+    addEventListener("pagehide", () => this.#user && rememberDrafts(this.#user, this.#begun()));
   }
 
-  /** @param {string | null} room where what is written goes. */
+  /** Write as a user from now on: nobody sees what another has begun. */
+  begin(user) {
+    if (user === this.#user) return;
+    this.#user = user;
+    this.#drafts = rememberedDrafts(user);
+    this.#room = null;
+    this.#field.value = "";
+  }
+
+  /** Forget what was begun. */
+  end() {
+    rememberDrafts(this.#user, null);
+    this.begin("");
+  }
+
+  #begun() {
+    const texts = new Map(this.#drafts);
+    if (this.#room !== null) texts.set(this.#room, this.#field.value);
+    return new Map([...texts].filter(([, text]) => text.trim()));
+  }
+
+  /** @param {string} room where what is written goes. */
   show(room) {
     if (room === this.#room) return;
-    if (this.#room !== null) this.#drafts.set(this.#room, this.#field.value);
+    this.#drafts = this.#begun();
     this.#room = room;
     this.#field.value = this.#drafts.get(room) ?? "";
     const text = `Write to ${room}`;

@@ -24,6 +24,15 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** Let the first link of the page lead past the rest of it, and leave the address alone: that says what is open. */
+export function prepareSkip() {
+  const skip = byId("skip");
+  skip.addEventListener("click", (event) => {
+    event.preventDefault();
+    document.querySelector(skip.getAttribute("href")).focus();
+  });
+}
+
 const PATHS = {
   clock: "M8 4.5V8l2.2 1.6M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
   check: "m3.5 8.5 3 3 6-7",
@@ -58,16 +67,17 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Put children into a parent, in this order, leaving alone those that are in their place already. */
+/**
+ * Put children into a parent, in this order. Those that stay, in their order, are left alone: what is moved in the
+ * document is laid out anew, and loses the focus and what was selected in it.
+ */
 export function arrange(parent, children) {
+  const staying = new Set(children);
+  // First, so that nobody stands in the way: what cannot be passed would make everything behind it move.
+  for (const child of [...parent.childNodes]) if (!staying.has(child)) child.remove();
   let place = parent.firstChild;
   for (const child of children) {
     if (child === place) place = place.nextSibling;
     else parent.insertBefore(child, place);
-  }
-  while (place) {
-    const after = place.nextSibling;
-    place.remove();
-    place = after;
   }
 }

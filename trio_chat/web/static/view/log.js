@@ -1,14 +1,17 @@
-// The messages of the open room: what is in the document, where it is scrolled to, and the keys that walk through it.
+// The messages of the open room: what is in the document, and where it is scrolled to.
 
 import { timeline } from "../core/timeline.js";
 import { dayKey, dayName } from "../core/when.js";
 import { arrange, element } from "./dom.js";
 import { editorOf, refreshTimes, rowOf } from "./row.js";
+import { Top } from "./top.js";
+import { Walk } from "./walk.js";
 
 // How many messages are put into the document at once; the rest follows when one scrolls up to it.
 const SCREENS = 120;
 const NEAR = 60;
 const TOGETHER = 5 * 60_000;
+const TOP = Symbol("the line above the oldest message");
 
 export class Log {
   #root;
@@ -17,10 +20,11 @@ export class Log {
   #room = null;
   #count = SCREENS;
   #editing = null;
-  #active = null;
   #following = true;
   #headings = new Map();
-  #topNode = null;
+  #top = new Top(() => this.#older());
+  #walk;
+  #online = false;
 
   /**
    * @param {HTMLElement} root what scrolls.
@@ -32,8 +36,7 @@ export class Log {
     this.#root = root;
     this.#heed = heed;
     root.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    root.addEventListener("keydown", (event) => this.#walk(event));
-    root.addEventListener("focusin", (event) => this.#activate(event.target.closest(".row")));
+    this.#walk = new Walk(root, () => [...this.#rows.values()].map(({ node }) => node));
     new ResizeObserver(() => this.#following && this.#stick()).observe(root);
   }
 
@@ -54,8 +57,9 @@ export class Log {
     this.#following = true;
   }
 
-  /** Show a room as it is now. */
-  show(room) {
+  /** Show a room as it is now. @param {boolean} online whether there is a connection. */
+  show(room, online = this.#online) {
+    this.#online = online;
     if (room !== this.#room) this.#change(room);
     const entries = timeline(room);
     const shown = entries.slice(-this.#count);
@@ -63,13 +67,14 @@ export class Log {
     // Screen readers are not to read out what was said long ago.
     this.#root.setAttribute("aria-busy", String(room.paging || !room.entered));
     const held = this.#held();
-    arrange(this.#root, [this.#top(room, entries.length - shown.length), ...this.#arranged(room, shown)]);
+    const top = this.#top.show(room, { shown: shown.length, hidden: entries.length - shown.length, online });
+    arrange(this.#root, [top, ...this.#arranged(room, shown)]);
     if (this.#following) this.#stick();
     else if (anchor !== null) this.#keepInPlace(anchor);
     this.#fill(room);
-    // Whoever was at a message that is drawn anew is still there.
+    // Whoever was at something that is drawn anew is still there, or near.
     if (held !== null && document.activeElement === document.body) {
-      this.#rows.get(held)?.node.focus({ preventScroll: true });
+      (this.#rows.get(held)?.node ?? top.querySelector("button") ?? this.#root).focus({ preventScroll: true });
     }
   }
 
@@ -89,7 +94,7 @@ export class Log {
     this.#rows.clear();
     this.#count = SCREENS;
     this.#editing = null;
-    this.#active = null;
+    this.#walk.forget();
     this.#following = true;
     this.#root.replaceChildren();
   }
@@ -122,12 +127,12 @@ export class Log {
   #row(entry, how) {
     const editing = this.#editing?.key === entry.key;
     const { follows: together, mine, readers } = how;
-    const { rev, state, problem, content, changeable } = entry;
-    const version = JSON.stringify([rev, state, problem, content, changeable, together, mine, readers]);
+    const { rev, state, problem, content, changeable, removable } = entry;
+    const version = JSON.stringify([rev, state, problem, content, changeable, removable, together, mine, readers]);
     const known = this.#rows.get(entry.key);
     if (known && known.editing === editing && (editing || known.version === version)) return known;
     const node = editing ? this.#editor(entry) : this.#message(entry, how);
-    if (known?.node === this.#active) this.#active = node;
+    this.#walk.replace(known?.node, node);
     return { node, version, editing };
   }
 
@@ -182,29 +187,9 @@ export class Log {
     return node;
   }
 
-  #top(room, hidden) {
-    const state = this.#topState(room, hidden);
-    if (this.#topNode?.dataset.state === state) return this.#topNode;
-    const node = element("div", { class: "top", "data-state": state });
-    if (state === "more") {
-      node.append(element("button", { type: "button", class: "button", onclick: () => this.#older(), text: "Older messages" }));
-    } else {
-      node.append(element("p", { text: TOPS[state] }));
-    }
-    this.#topNode = node;
-    return node;
-  }
-
-  #topState(room, hidden) {
-    if (room.problem) return "problem";
-    if (room.paging) return "paging";
-    if (hidden > 0 || (room.more && room.entered)) return "more";
-    if (!room.entered) return room.position === null ? "entering" : "away";
-    return timeline(room).length ? "beginning" : "empty";
-  }
-
-  /** @returns the message that has the focus. */
+  /** @returns the message that has the focus, or `TOP`; null if nothing in here has it. */
   #held() {
+    if (this.#top.node?.contains(document.activeElement)) return TOP;
     for (const [key, { node }] of this.#rows) if (node.contains(document.activeElement)) return key;
     return null;
   }
@@ -248,29 +233,6 @@ export class Log {
     const { scrollHeight, clientHeight } = this.#root;
     if (clientHeight > 0 && scrollHeight <= clientHeight && room.more && room.entered && !room.paging) this.#older();
   }
-
-  // --- keys
-
-  /** One message at a time can be reached with Tab; the arrow keys choose which. */
-  #activate(row) {
-    if (row === null) return;
-    for (const [one, index] of [[this.#active, "-1"], [row, "0"]]) {
-      one?.querySelectorAll(".tool").forEach((tool) => tool.setAttribute("tabindex", index));
-    }
-    this.#active = row;
-  }
-
-  #walk(event) {
-    if (event.target.matches("textarea, .wide")) return;
-    const rows = [...this.#rows.values()].map(({ node }) => node);
-    const at = rows.indexOf(event.target.closest(".row"));
-    const to = { ArrowUp: at < 0 ? rows.length - 1 : at - 1, ArrowDown: at + 1, Home: 0, End: rows.length - 1 }[event.key];
-    if (to === undefined || rows.length === 0 || (at < 0 && event.key === "ArrowDown")) return;
-    event.preventDefault();
-    const row = rows[Math.min(Math.max(to, 0), rows.length - 1)];
-    row.focus({ preventScroll: true });
-    row.scrollIntoView({ block: "nearest" });
-  }
 }
 
 /** Whether somebody had said it, unread, when the user came to the room. */
@@ -282,12 +244,3 @@ function follows(before, entry) {
   const apart = new Date(entry.timestamp) - new Date(before.timestamp);
   return before.userId === entry.userId && before.role === entry.role && apart < TOGETHER;
 }
-
-const TOPS = {
-  paging: "Reading older messages…",
-  entering: "Entering the room…",
-  away: "Not connected. You can go on writing: it is sent when the connection is back.",
-  beginning: "This is where the room begins.",
-  empty: "Nobody has said anything here yet. Say hello!",
-  problem: "",
-};

@@ -32,7 +32,7 @@ function item(room, { userId, lastActiveAt }, now) {
     "li",
     { class: away ? "person away" : "person" },
     avatar(userId, "small"),
-    element("bdi", { class: "name", text: userId }),
+    element("bdi", { class: "name", title: userId, text: userId }),
     note ? element("span", { class: "note", text: note }) : null,
   );
   return { node, version };

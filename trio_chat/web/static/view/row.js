@@ -53,7 +53,7 @@ export function rowOf(entry, how, heed) {
       entry.state === "failed" ? failure(entry, heed) : null,
     ),
     aside(entry, how),
-    entry.changeable ? tools(heed) : null,
+    entry.removable ? tools(entry, heed) : null,
   );
 }
 
@@ -111,14 +111,14 @@ function failure(entry, heed) {
   );
 }
 
-function tools(heed) {
+function tools({ changeable }, heed) {
   // Reached with Tab from the message they belong to, which the arrow keys choose: not a stop each on everybody's way.
   const button = (name, text, onclick) =>
     element("button", { type: "button", class: "tool", tabindex: "-1", onclick, "aria-label": text, title: text }, icon(name));
   return element(
     "div",
     { class: "tools" },
-    button("edit", "Edit", heed.onEdit),
+    changeable ? button("edit", "Edit", heed.onEdit) : null,
     button("trash", "Delete", heed.onDelete),
   );
 }

@@ -1,5 +1,6 @@
 // The switch between light and dark. Without a choice the page follows the system.
 
+import { keep } from "../core/kept.js";
 import { byId } from "./dom.js";
 
 const KEY = "trio-chat.theme";
@@ -21,8 +22,7 @@ export function prepareTheme() {
     const theme = isDark() ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
     // What the system says anyway need not be chosen; then the page goes on following it.
-    if ((theme === "dark") === system.matches) localStorage.removeItem(KEY);
-    else localStorage.setItem(KEY, theme);
+    keep("localStorage", KEY, (theme === "dark") === system.matches ? null : theme);
     show();
   });
 }
