@@ -140,6 +140,11 @@ def test_the_number_of_packets_in_a_body_is_limited() -> None:
 # Writing
 
 
+def payload(them: list[Packet]) -> bytes:
+    """Return the body that holds packets."""
+    return engineio.join([engineio.encode(packet) for packet in them])
+
+
 @given(packets)
 def test_a_packet_reads_as_it_was_written(packet: Packet) -> None:
     """Decoding undoes encoding."""
@@ -149,16 +154,15 @@ def test_a_packet_reads_as_it_was_written(packet: Packet) -> None:
 @given(st.lists(packets, min_size=1))
 def test_a_body_reads_as_it_was_written(them: list[Packet]) -> None:
     """Decoding undoes encoding for whole bodies, and encoding undoes decoding."""
-    body = engineio.encode_payload(them)
+    body = payload(them)
 
     assert engineio.decode_payload(body, len(body)) == them
-    assert engineio.encode_payload(engineio.decode_payload(body, len(body))) == body
-    assert engineio.join([engineio.encode(packet) for packet in them]) == body
+    assert payload(engineio.decode_payload(body, len(body))) == body
 
 
 def test_a_body_without_packets_is_a_noop() -> None:
     """An empty body would be an error to the client, so a noop stands for nothing."""
-    assert engineio.encode_payload([]) == engineio.join([]) == b"6"
+    assert engineio.join([]) == b"6"
 
 
 def test_the_open_packet_says_the_terms() -> None:
@@ -229,7 +233,7 @@ def test_they_read_the_terms_of_our_open_packet() -> None:
 def test_bodies_are_theirs_too(them: list[Packet]) -> None:
     """Both libraries write the same body for the same packets, and read each other's."""
     theirs = TheirPayload([TheirPacket(packet.kind.value, packet.data.decode()) for packet in them])
-    body = engineio.encode_payload(them)
+    body = payload(them)
 
     assert theirs.encode().encode() == body
     assert [said(packet) for packet in TheirPayload(encoded_payload=body.decode()).packets] == [

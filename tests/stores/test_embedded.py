@@ -20,8 +20,8 @@ import trio
 from redis import Redis
 
 from trio_chat.errors import Misconfigured, SettingsError
-from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey, open_postgres, open_valkey
-from trio_chat.stores.supervision import serving
+from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import serving, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 PROGRAM = """
 import sys, trio
 from pathlib import Path
-from trio_chat.stores.embedded import open_postgres, open_valkey
+from trio_chat.stores.embedded import EmbeddedPostgres, EmbeddedValkey
+from trio_chat.stores.supervision import supervised
 
 async def main():
     directory = Path(sys.argv[1])
-    async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+    async with supervised(EmbeddedValkey(directory)) as valkey, supervised(EmbeddedPostgres(directory)) as postgres:
         print(valkey.incarnation, valkey.url, postgres.url, flush=True)
         await trio.sleep_forever()
 
@@ -97,12 +98,18 @@ async def wait_restarted(server: ChildServer) -> None:
 
 async def test_both_keep_their_data(directory: Path, psql: Psql) -> None:
     """What was written in one run is there in the next, at the same URLs."""
-    async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+    async with (
+        supervised(EmbeddedValkey(directory)) as valkey,
+        supervised(EmbeddedPostgres(directory)) as postgres,
+    ):
         urls = valkey.url, postgres.url
         ask_valkey(valkey.url, "SET", "key", "value")
         psql(postgres.url, "create table kept (word text); insert into kept values ('value')")
 
-    async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+    async with (
+        supervised(EmbeddedValkey(directory)) as valkey,
+        supervised(EmbeddedPostgres(directory)) as postgres,
+    ):
         assert (valkey.url, postgres.url) == urls
         assert ask_valkey(valkey.url, "GET", "key") == "value"
         assert psql(postgres.url, "select word from kept") == "value"
@@ -208,7 +215,10 @@ def test_valkey_loses_nothing_when_killed(own_valkey: EmbeddedValkey) -> None:
 async def test_dead_servers_are_started_again(directory: Path, psql: Psql) -> None:
     """A server that crashes is back at the same URL, Valkey with a new incarnation."""
     with trio.fail_after(20):
-        async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+        async with (
+            supervised(EmbeddedValkey(directory)) as valkey,
+            supervised(EmbeddedPostgres(directory)) as postgres,
+        ):
             incarnation = valkey.incarnation
             psql(postgres.url, "create table kept ()")
             for server in (valkey, postgres):
@@ -237,7 +247,10 @@ async def test_killed_program_takes_its_servers_down_cleanly(
         await wait_gone(EmbeddedPostgres(directory))
 
         assert "database system is shut down" in EmbeddedPostgres(directory).log.read_text()
-        async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+        async with (
+            supervised(EmbeddedValkey(directory)) as valkey,
+            supervised(EmbeddedPostgres(directory)) as postgres,
+        ):
             assert valkey.incarnation == incarnation
             assert ask_valkey(valkey.url, "GET", "key") == "value"
             assert psql(postgres.url, "select count(*) from kept") == "0"
@@ -252,13 +265,16 @@ async def test_next_program_waits_for_the_servers_of_a_killed_one(
         line = await trio.to_thread.run_sync(program.stdout.readline)
         program.kill()
         program.wait()
-        async with open_valkey(directory) as valkey, open_postgres(directory) as postgres:
+        async with (
+            supervised(EmbeddedValkey(directory)) as valkey,
+            supervised(EmbeddedPostgres(directory)) as postgres,
+        ):
             assert line.split() == [valkey.incarnation, valkey.url, postgres.url]
 
 
 async def test_servers_are_out_of_reach_of_ctrl_c(directory: Path) -> None:
     """They are in a session of their own: a Ctrl-C is for the program, which still has something to store."""
-    async with open_valkey(directory) as valkey:
+    async with supervised(EmbeddedValkey(directory)) as valkey:
         assert valkey.pid is not None
         assert os.getsid(valkey.pid) == valkey.pid != os.getsid(0)
 
@@ -267,10 +283,10 @@ async def test_cancelled_start_leaves_nothing(directory: Path) -> None:
     """A start that is cancelled half-way ends what it began, and the next one succeeds."""
     for seconds in (0.0, 0.02, 0.1, 0.3):
         with trio.move_on_after(seconds):
-            async with open_postgres(directory):
+            async with supervised(EmbeddedPostgres(directory)):
                 pass
 
-    async with open_postgres(directory) as server:
+    async with supervised(EmbeddedPostgres(directory)) as server:
         assert server.pid is not None
         assert alive(server.pid)
     assert not alive(server.pid if server.pid is not None else 2**22)
@@ -279,7 +295,7 @@ async def test_cancelled_start_leaves_nothing(directory: Path) -> None:
 async def test_error_of_the_block_comes_out_as_it_is(directory: Path) -> None:
     """An exception in the context is not wrapped in a group, and ends the server gently."""
     with pytest.raises(KeyError):
-        async with open_valkey(directory) as server:
+        async with supervised(EmbeddedValkey(directory)) as server:
             raise KeyError
 
     assert server.pid is None
@@ -330,9 +346,9 @@ def test_tcp_port_is_for_those_who_ask(directory: Path, free_port: int, psql: Ps
 
 async def test_directory_in_use_is_said_at_once(directory: Path) -> None:
     """A second program is told that, and where, the directory is in use."""
-    async with open_valkey(directory):
+    async with supervised(EmbeddedValkey(directory)):
         with trio.fail_after(5), pytest.raises(SettingsError, match=f"DATA_DIR={directory}: in use"):
-            async with open_valkey(directory):
+            async with supervised(EmbeddedValkey(directory)):
                 pass
 
 

@@ -13,7 +13,7 @@ Source: the Engine.IO protocol, revision 4 (socketio/socket.io, docs/engine.io-p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -110,11 +110,6 @@ def decode_payload(body: bytes, limit: int, packets: int = MAX_PACKETS) -> list[
 def encode(packet: Packet) -> bytes:
     """Return the text of a packet."""
     return b"%d%b" % (packet.kind, packet.data)
-
-
-def encode_payload(packets: Iterable[Packet]) -> bytes:
-    """Return the body that holds the packets; a noop if there are none, since no body may be empty."""
-    return join([encode(packet) for packet in packets])
 
 
 def join(texts: Sequence[bytes]) -> bytes:

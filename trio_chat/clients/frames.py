@@ -72,11 +72,6 @@ def ping_frame(payload: bytes = b"") -> bytes:
     return bytes((PING, len(payload))) + payload
 
 
-def pong_frame(payload: bytes = b"") -> bytes:
-    """Return a Pong frame. `payload` has at most 125 bytes."""
-    return bytes((PONG, len(payload))) + payload
-
-
 def unmask(payload: bytes, key: bytes) -> bytes:
     """Return the payload with its mask taken off (or put on). `key` has four bytes."""
     size = len(payload)

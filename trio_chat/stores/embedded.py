@@ -14,7 +14,7 @@ import platform
 import pwd
 import shutil
 import uuid
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM
 from urllib.parse import quote
@@ -25,37 +25,10 @@ from trio_chat.errors import SettingsError
 from trio_chat.stores.child import ChildServer
 from trio_chat.stores.files import read_text, sync_directory, write_durably
 from trio_chat.stores.pauses import Pauses, until
-from trio_chat.stores.supervision import supervised
 
 _log = logging.getLogger(__name__)
 
 _PATIENCE_WITH_INITDB = 300.0
-
-
-def open_valkey(data_dir: Path) -> AbstractAsyncContextManager[EmbeddedValkey]:
-    """Run a Valkey for as long as the context. It is ready when the context begins, and restarted if it dies.
-
-    Cancelling ends it as leaving does: gently, which takes as long as it takes to sync its file.
-
-    Raises:
-        SettingsError: it is not installed, or the directory is in use or unusable.
-        Misconfigured: it ended at once; the message quotes its log.
-        Unavailable: it takes too long.
-    """
-    return supervised(EmbeddedValkey(data_dir))
-
-
-def open_postgres(data_dir: Path) -> AbstractAsyncContextManager[EmbeddedPostgres]:
-    """Run a Postgres for as long as the context. It is ready when the context begins, and restarted if it dies.
-
-    The first start makes the database, which takes a second or so. Cancelling ends it as leaving does: gently.
-
-    Raises:
-        SettingsError: it is not installed, cannot run as this user, or the directory is in use or unusable.
-        Misconfigured: it ended at once; the message quotes its log.
-        Unavailable: it takes too long.
-    """
-    return supervised(EmbeddedPostgres(data_dir))
 
 
 class EmbeddedValkey(ChildServer):
