@@ -64,6 +64,7 @@ class Listener:
     """A link without a socket that notes when it is told that a session expired."""
 
     behind = False
+    outlet = None
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.request = Request("/ws", "", {}, "a listener", False)
