@@ -1,24 +1,21 @@
 // One room as this client knows it. Pure: no socket, no clock, no document; `hear` takes what the server says.
 //
-// 1. `live` is the window, kept by the rules of docs/protocol.md ("Positions and resuming"). `older` is what was read
-//    back from the archive, and what has left the window since; it touches `live` without a hole, or it is empty.
+// 1. `live` is the window, kept by the rules of docs/protocol.md ("Positions and resuming"). `older` stands above it.
 // 2. `outbox` is what this user has asked for and nobody has acknowledged. It is shown as if it had happened.
 // 3. An entry is a message with its epoch, and `kept`: the step of the ladder it is known to have reached.
 //    "archive" is only said of what came from the archive, or whose session has ended, which archives it first.
+
+import { Company } from "./company.js";
+import { Older, positionOf } from "./older.js";
 
 /** @typedef {{epoch: string, seq: number}} Position */
 /** @typedef {{kind: "send" | "edit" | "delete", id: string, content: string, at: string, tried: boolean,
  *             problem: string | null}} Job */
 
-// What was scrolled back to, and has left the window, need not be held for ever.
-const OLDER = 3000;
-
-/** @param {{epoch: string, seq: number}} one @returns {string} what no other entry of the room is called. */
-export function keyOf(one) {
-  return `${one.epoch}/${one.seq}`;
-}
-
 export class Room {
+  #older = new Older();
+  #company = new Company();
+
   /** @param {string} id @param {number} limit of the window, as the server's welcome names it. */
   constructor(id, limit = 1000) {
     this.id = id;
@@ -35,24 +32,33 @@ export class Room {
     /** @type {string | null} why it cannot be entered, for a person. */
     this.problem = null;
     this.live = new Map();
-    this.older = [];
-    /** @type {Position | null} where the next page of older messages ends; null for the newest message. */
-    this.before = null;
-    /** Whether there may be older messages. */
-    this.more = true;
     this.paging = false;
     /** @type {Job[]} */
     this.outbox = [];
     /** Whether something of the outbox may have been carried out in a session that is over. */
     this.uncertain = false;
-    this.receipts = new Map();
-    this.people = new Map();
-    this.typing = new Set();
     /** Up to which seq of this session the user has read. */
     this.seen = 0;
     /** The seq above which messages were new when the user came to the room. */
     this.seenAtOpening = null;
     this.first = 0;
+  }
+
+  get older() {
+    return this.#older.entries;
+  }
+
+  /** Whether there may be older messages. */
+  get more() {
+    return this.#older.more;
+  }
+
+  get people() {
+    return this.#company.people;
+  }
+
+  get typing() {
+    return this.#company.typing;
   }
 
   /**
@@ -94,31 +100,10 @@ export class Room {
   }
 
   #hearPeople(said) {
-    switch (said.type) {
-      case "receipt:list":
-        this.receipts = new Map(Object.entries(said.receipts));
-        this.#rememberSeen();
-        break;
-      case "receipt:update":
-        this.receipts.set(said.userId, { lastReadMessageId: said.lastReadMessageId, timestamp: said.timestamp });
-        if (said.userId === this.me) this.seen = Math.max(this.seen, this.#seqOf(said.lastReadMessageId) ?? 0);
-        break;
-      case "presence:list":
-        this.people = new Map(said.members.map((one) => [one.userId, one]));
-        this.entered = true;
-        break;
-      case "presence:update":
-        if (said.isActive) this.people.set(said.userId, said);
-        else this.people.delete(said.userId);
-        if (!said.isActive) this.typing.delete(said.userId);
-        break;
-      case "typing:start":
-        this.typing.add(said.userId);
-        break;
-      case "typing:stop":
-        this.typing.delete(said.userId);
-        break;
-    }
+    this.#company.hear(said);
+    if (said.type === "receipt:list") this.#rememberSeen();
+    else if (said.type === "presence:list") this.entered = true;
+    else if (said.type === "receipt:update" && said.userId === this.me) this.#seeUpTo(said.lastReadMessageId);
   }
 
   /** Know that the connection is gone. */
@@ -135,7 +120,7 @@ export class Room {
       this.seen = 0;
       this.seenAtOpening = null;
     }
-    this.#forgetOlder();
+    this.#older.forget();
     const kept = this.#step();
     this.live = new Map(said.messages.map((message) => [message.id, { ...message, epoch: said.epoch, kept }]));
     this.#move(said);
@@ -170,7 +155,7 @@ export class Room {
     const gone = [...this.live.values()].filter((entry) => entry.seq < this.first);
     for (const entry of gone) this.live.delete(entry.id);
     // Of what has left the window meanwhile nobody was told how it reads now; it is read back when it is wanted.
-    if (gone.length) this.#forgetOlder();
+    if (gone.length) this.#older.forget();
     this.#move(said);
     for (const entry of this.live.values()) if (entry.kept === "memory") entry.kept = this.#step();
   }
@@ -180,33 +165,19 @@ export class Room {
     if (this.live.size <= this.limit) return;
     for (const entry of this.window().slice(0, -this.limit)) {
       this.live.delete(entry.id);
-      if (this.older.length) this.older.push(entry);
+      this.#older.follow(entry);
     }
-    this.#boundOlder();
+    this.#older.bound();
   }
 
   /** Make the window part of what is older: its session is over. */
   #retire(kept) {
     const over = this.window().map((entry) => ({ ...entry, kept: entry.kept === "memory" ? "memory" : kept }));
-    if (!this.older.length && over.length) this.before = { epoch: over[0].epoch, seq: over[0].seq };
-    this.older.push(...over);
+    this.#older.retire(over);
     this.live.clear();
     this.seen = 0;
     this.seenAtOpening = null;
-    this.#boundOlder();
-  }
-
-  #forgetOlder() {
-    this.older = [];
-    this.before = null;
-    this.more = true;
-  }
-
-  #boundOlder() {
-    if (this.older.length <= OLDER) return;
-    this.older = this.older.slice(-OLDER);
-    this.before = { epoch: this.older[0].epoch, seq: this.older[0].seq };
-    this.more = true;
+    this.#older.bound();
   }
 
   #step() {
@@ -226,19 +197,14 @@ export class Room {
 
   /** @returns {Position | null} what to ask the next page with; null for the newest messages. */
   pageBefore() {
-    if (this.older.length || this.before) return this.before;
+    if (this.older.length || this.#older.before) return this.#older.before;
     const oldest = this.window()[0];
-    return oldest ? { epoch: oldest.epoch, seq: oldest.seq } : null;
+    return oldest ? positionOf(oldest) : null;
   }
 
   /** Take in a page that was asked for with `pageBefore`. */
   addPage(said) {
-    const kept = said.source === "archive" ? "archive" : "redis";
-    const known = new Set([...this.older, ...this.live.values()].map(keyOf));
-    const found = said.messages.filter((one) => !known.has(keyOf(one)));
-    this.older.unshift(...found.map((one) => ({ ...one, kept })));
-    this.more = said.more && said.before !== null;
-    if (said.before) this.before = said.before;
+    this.#older.addPage(said, this.live.values());
   }
 
   // --- what this user does
@@ -280,10 +246,13 @@ export class Room {
   // --- what has been read
 
   #rememberSeen() {
-    const mark = this.receipts.get(this.me);
     // Who is here for the first time has missed nothing.
-    if (mark === undefined) this.seen = Math.max(this.seen, this.position?.seq ?? 0);
-    else this.seen = Math.max(this.seen, this.#seqOf(mark.lastReadMessageId) ?? 0);
+    if (this.#mark === undefined) this.seen = Math.max(this.seen, this.position?.seq ?? 0);
+    else this.#seeUpTo(this.#mark);
+  }
+
+  #seeUpTo(id) {
+    this.seen = Math.max(this.seen, this.#seqOf(id) ?? 0);
   }
 
   /** @returns {number} how many messages of others the user has not read. */
@@ -298,15 +267,15 @@ export class Room {
     const newest = this.window().at(-1);
     if (!newest || newest.seq <= this.seen) return null;
     this.seen = newest.seq;
-    return this.receipts.get(this.me)?.lastReadMessageId === newest.id ? null : newest.id;
+    return this.#mark === newest.id ? null : newest.id;
   }
 
   /** @returns {Map<string, string[]>} who has read up to which message, by message id. The user is left out. */
   readers() {
-    const found = new Map();
-    for (const [user, { lastReadMessageId: id }] of this.receipts) {
-      if (user !== this.me) found.set(id, [...(found.get(id) ?? []), user]);
-    }
-    return found;
+    return this.#company.readers(this.me);
+  }
+
+  get #mark() {
+    return this.#company.receipts.get(this.me)?.lastReadMessageId;
   }
 }

@@ -1,6 +1,6 @@
 // A room as it is shown: every message that is known, and the user's wishes as if they had been carried out.
 
-import { keyOf } from "./room.js";
+import { keyOf } from "./older.js";
 
 const STATES = { memory: "memory", redis: "stored", archive: "archived" };
 const FIXED = { changeable: false, removable: false };
