@@ -49,6 +49,13 @@ def test_pictures_are_whole_and_say_what_they_show(picture: Path) -> None:
     assert "prefers-color-scheme: dark" in picture.read_text()
 
 
+def test_every_picture_is_on_a_page() -> None:
+    """Nobody finds it otherwise."""
+    pages = "".join(page.read_text() for page in PAGES)
+
+    assert [path.name for path in (DOCS / "images").iterdir() if f"images/{path.name}" not in pages] == []
+
+
 def test_what_pages_install_of_ours_is_this_checkout_with_extras_there_are() -> None:
     """The package is in no index yet, and an extra that is none would only be warned of."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -14,7 +14,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_chat.errors import ReplyCode, Unavailable
-from trio_chat.stores.resp_link import Limits, Link
+from trio_chat.stores.resp_link import Limits, Link, _Call
 from trio_chat.stores.resp_wire import pack
 
 PACKED = pack([("GET", "k")])
@@ -409,3 +409,15 @@ async def test_a_command_larger_than_the_socket_takes_arrives_whole(nursery: tri
     assert got == command
     nursery.cancel_scope.cancel()
     await server.aclose()
+
+
+def test_an_answer_that_comes_before_a_late_caller_has_run_changes_nothing() -> None:
+    """The caller was told that there is none, and takes that, not an answer without replies."""
+    told: list[object] = []
+    call = _Call(1, False, 0.0, told.append)
+    call.finish("Redis does not answer")
+    answered = call.take(b"too late")
+    call.finish()
+
+    assert (answered, told) == (True, ["Redis does not answer"])
+    assert (call.failure, call.replies) == ("Redis does not answer", [])

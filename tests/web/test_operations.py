@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection
@@ -413,3 +415,48 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     done = subprocess.run([analyze, "verify", unit], check=False, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hadolint_finds_nothing_wrong_with_the_image() -> None:
+    """It comes with the extra for development."""
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed; with it, the Dockerfile is linted")
+    done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_compose_takes_the_composition() -> None:
+    """Where Docker's or another of its kind is installed, it is asked; nothing is started."""
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed; with it, the composition is checked")
+    secrets = {"AUTH_SECRET": "x" * 32, "POSTGRES_PASSWORD": "y"}
+    command = [compose, "-f", DEPLOY / "compose.yaml", "config", "-q"]
+    path = {"PATH": os.environ["PATH"]}
+    without = subprocess.run(command, check=False, capture_output=True, env=path)
+    taken = subprocess.run(command, check=False, capture_output=True, env={**path, **secrets})
+
+    assert b"POSTGRES_PASSWORD" in without.stderr
+    assert (taken.returncode, taken.stderr) == (0, b"")
+
+
+async def test_the_image_asks_whether_it_is_alive_where_it_listens(make: Callable[..., Settings]) -> None:
+    """On the port that PORT says; starting a Python takes a moment."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    found = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    [_, *arguments] = json.loads(found[1])
+    async with open_app(make()) as app:
+        there, elsewhere = [
+            await trio.run_process(
+                [sys.executable, *arguments],
+                check=False,
+                capture_stderr=True,
+                env={**os.environ, "PORT": str(port)},
+            )
+            for port in (app.port, 1)
+        ]
+
+    assert (there.returncode, elsewhere.returncode) == (0, 1)

@@ -19,8 +19,8 @@ from typing import Final
 
 import msgspec
 
-from trio_chat.errors import TrioChatError
-from trio_chat.message import Event, Message, Posted
+from trio_chat.errors import BadRequest, TrioChatError
+from trio_chat.message import MAX_DEPTH, Event, Message, Posted, check_metadata
 
 COMPRESS_ABOVE: Final = 512
 """Entries of more bytes than this are compressed."""
@@ -60,9 +60,13 @@ def decode(entry: bytes, seq: int) -> Event:
     Raises:
         Unreadable: it is not the entry of that event.
     """
+    plain = _plain(entry)
     try:
-        event: Event = _decoder.decode(_plain(entry))
-    except (ValueError, RecursionError):
+        event: Event = _decoder.decode(plain)
+        # From Python 3.12 on a decoder goes as deep as the text does; what is made of that could not be encoded again.
+        if plain.count(b"{") + plain.count(b"[") > MAX_DEPTH:
+            check_metadata(event.message.metadata, MAX_INFLATED)
+    except (ValueError, RecursionError, BadRequest):
         raise Unreadable("not the JSON of an event") from None
     if event.seq != seq:
         raise Unreadable("the event has another number than its entry")

@@ -108,10 +108,10 @@ class _Call:
         return self.missing == 0
 
     def finish(self, failure: str | None = None) -> None:
-        """Tell the caller, if it still waits."""
+        """Tell the caller, if it still waits. Who was told that it is late may not have run before the answer comes."""
         tell, self.tell = self.tell, None
-        self.failure = failure
         if tell is not None:
+            self.failure = failure
             tell(self.replies if failure is None else failure)
 
 
