@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 import pytest
 import trio
@@ -67,6 +69,29 @@ async def test_a_redis_that_is_away_is_told(autojump_clock: MockClock) -> None:
 
     assert away == {"redis: away"}
     assert await scene.problems() == set()
+
+
+async def test_the_log_says_when_it_changes(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once each time, however often somebody asks."""
+    scene = Scene()
+    with caplog.at_level(logging.INFO, "trio_chat.web.health"):
+        for change in (
+            scene.redis.up,
+            scene.postgres.pause,
+            scene.redis.up,
+            scene.postgres.up,
+            scene.redis.up,
+        ):
+            change()
+            await scene.readiness.report()
+            await trio.sleep(3)
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "not ready: postgres: no answer within 2 s"),
+        ("INFO", "ready again"),
+    ]
 
 
 async def test_nobody_waits_long(autojump_clock: MockClock) -> None:

@@ -4,10 +4,12 @@
    strangers cannot make the stores work.
 2. A check takes `_PATIENCE` seconds at most: what asks has patience of its own.
 3. What is said is for everybody: it names no host, and quotes no store.
+4. When it is not ready any more, or is again, the log says so: somebody is about to be woken.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from trio_chat.stores.base import Archive, HotStore
     from trio_chat.syncer import Syncer
+
+logger = logging.getLogger(__name__)
 
 _FRESH: Final = 3.0
 _PATIENCE: Final = 2.0
@@ -79,7 +83,9 @@ class Readiness:
         """Return how things are, or were a moment ago. Cancelling is safe: whoever waits asks in one's place."""
         async with self._asking:
             if self._report is None or trio.current_time() >= self._until:
-                self._report = await self._ask()
+                report = await self._ask()
+                _tell(report, was_ready=self._report is None or self._report.ready)
+                self._report = report
                 self._until = trio.current_time() + _FRESH
             return self._report
 
@@ -106,6 +112,15 @@ class Readiness:
         well = lag <= self._limit
         detail = "well" if well else f"the archive is more than {self._limit:g} s behind"
         return Check(well, detail, round(lag, 3))
+
+
+def _tell(report: Report, *, was_ready: bool) -> None:
+    """Log that it has changed, if it has."""
+    if report.ready and not was_ready:
+        logger.info("ready again", extra={"event": "ready"})
+    elif was_ready and not report.ready:
+        wrong = "; ".join(f"{name}: {check.detail}" for name, check in report.checks.items() if not check.ok)
+        logger.warning("not ready: %s", wrong, extra={"event": "not_ready"})
 
 
 async def _timed(ask: Callable[[], Awaitable[None]]) -> Check:
