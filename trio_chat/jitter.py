@@ -9,9 +9,10 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-_CHANCE: Final = Random()  # noqa: S311 - no secret
+CHANCE: Final = Random()  # noqa: S311 - no secret
+"""Whoever wants to see the same pauses again, as simulations do, seeds it."""
 
 
 def between(low: float, high: float) -> float:
     """Return any number from `low` to `high`."""
-    return _CHANCE.uniform(low, high)
+    return CHANCE.uniform(low, high)

@@ -59,6 +59,12 @@ class Lines:
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
+    async def message(self) -> str:
+        """Wait for a line of `tail` that is no note, and return it."""
+        while (line := await self.next()).startswith("--"):
+            pass
+        return line
+
 
 @asynccontextmanager
 async def tailing(served: Served, *arguments: str, **settings: str) -> AsyncIterator[Lines]:

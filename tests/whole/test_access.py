@@ -83,7 +83,7 @@ async def test_with_a_certificate_the_port_speaks_tls(
                 pass
         trust = {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
         async with tailing(server, "room", "--url", server.url, **trust) as lines:
-            line = await lines.next()
+            line = await lines.message()
         status = await trio.to_thread.run_sync(server.stop)
 
     assert [one["content"] for one in window] == ["confidential " * 5000]

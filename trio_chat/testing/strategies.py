@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 try:
+    from hypothesis import register_random
     from hypothesis import strategies as st
 except ModuleNotFoundError:
     raise ModuleNotFoundError(
         "trio_chat.testing needs Hypothesis: pip install 'trio-chat[testing]'", name="hypothesis"
     ) from None
 
+from trio_chat.jitter import CHANCE
 from trio_chat.message import MAX_INTEGER, ROLES, Deleted, Edited, Message, Posted
 from trio_chat.testing import script as do
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
     from trio_chat.message import Event, Role
+
+# An example that fails has to fail again.
+register_random(CHANCE)
 
 HOSTILE = (
     "\u202eright to left\u202c",

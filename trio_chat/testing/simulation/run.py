@@ -15,6 +15,7 @@ import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
+from trio_chat.jitter import CHANCE
 from trio_chat.testing.simulation.plan import END, Plan
 from trio_chat.testing.simulation.world import World
 from trio_chat.testing.verdict import Contents, Entry, Finding, judge
@@ -79,10 +80,11 @@ def repeatable(seed: int) -> Generator[None]:
     names: Any = vars(trio_run)
     switch, order = names["_ALLOW_DETERMINISTIC_SCHEDULING"], names["_r"]
     draw = random.Random(seed)  # noqa: S311 - no secret
-    before = order.getstate(), random.getstate()
+    before = order.getstate(), random.getstate(), CHANCE.getstate()
     names["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
     order.seed(seed)
     random.seed(seed)
+    CHANCE.seed(seed)
 
     def token_hex(size: int = 32) -> str:
         return draw.randbytes(size).hex()
@@ -97,6 +99,7 @@ def repeatable(seed: int) -> Generator[None]:
         names["_ALLOW_DETERMINISTIC_SCHEDULING"] = switch
         order.setstate(before[0])
         random.setstate(before[1])
+        CHANCE.setstate(before[2])
 
 
 @contextmanager
