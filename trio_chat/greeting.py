@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_chat")
 
 
-def announce(app: App) -> None:
-    """Say where it listens: in the log, if that is for programs, since all that is written may end there; or to people."""
-    settings = app.settings
+def announce(app: App, settings: Settings) -> None:
+    """Say where it listens: in the log, if that is for programs, since all that is written may end there; or to people.
+
+    Args:
+        app: what runs.
+        settings: as they were given; those of the app are completed, and do not show what was left to the defaults.
+    """
     if settings.auth_mode == "insecure":
         logger.warning("AUTH_MODE=insecure: anybody who can connect may say who they are")
     if settings.log_format == "json":

@@ -32,7 +32,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[App] = trio.
             nursery.start_soon(watch, settings.watchdog_seconds, name="watchdog")
             async with open_app(settings) as app:
                 running = app
-                announce(app)
+                announce(app, settings)
                 task_status.started(app)
                 await anext(signals)
                 logger.info("stopping: clients are told to come back, then everything is archived")
