@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,6 +161,36 @@ def test_whoever_interrupts_a_run_gets_what_there_is(
 
     assert main(["S1", "S3", "--jobs", "1"]) == 130
     assert "| S1 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("codes", "status"), [(["S1"], 0), (["R4", "S1"], 1)])
+def test_the_table_is_its_output_and_the_rest_is_told_beside_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], codes: list[str], status: int
+) -> None:
+    """So the table can be piped on. The exit status says whether everything holds; R4 does not."""
+    stage = Stage(R4=[WRONG])
+    monkeypatch.setattr(
+        "trio_chat.testing.battery.__main__.perform_apart", lambda fault, **_: stage.do(fault)
+    )
+    stage.seconds = dict.fromkeys(codes, 0.0)
+
+    assert main([*codes, "--jobs", "1"]) == status
+    said = capsys.readouterr()
+    rows = [line.split()[1] for line in said.out.splitlines() if line.startswith("| ")]
+    assert [code for code in codes if code in rows] == codes
+    assert [
+        line.partition("] ")[2].split()[0] for line in said.err.splitlines() if line.startswith("[")
+    ] == codes
+    assert (f"        {WRONG.what}\n" in said.err) is ("R4" in codes)
+
+
+def test_without_hypothesis_it_says_what_to_install() -> None:
+    """The kit's strategies need it, and whoever runs the battery may have none. Starting a Python takes a moment."""
+    program = "import sys; sys.modules['hypothesis'] = None; import trio_chat.testing.battery"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "pip install 'trio-chat[testing]'" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("wrong", [["--jobs", "0"], ["R99"], ["--job"]])
