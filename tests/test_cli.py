@@ -401,7 +401,7 @@ class Serving:
         self.status: int | None = None
         self.over = trio.Event()
 
-    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:  # noqa: ASYNC128 - `serve` does
+    async def run(self, settings: Settings, task_status: trio.TaskStatus[App]) -> None:  # noqa: ASYNC128 - `serve` gets it, and says when it has started
         """Serve, and note the status. `serve` tells when it has started."""
         self.status = await serve(settings, task_status=task_status)
         self.over.set()

@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.chat_client import connect
+from tests.waiting import wait_for
 from trio_chat import MemoryHotStore, Unavailable
 from trio_chat.mail import Answer, Changed, Touch
 
@@ -201,9 +202,8 @@ async def test_the_sessions_of_a_room_are_listed() -> None:
     async with serving(session_expiry_seconds=1.0) as site:
         for content in ("one", "two", "three"):
             last = await site.post(content=content)
-            with trio.fail_after(PATIENCE):
-                while content != "three" and site.lobby.rooms:  # noqa: ASYNC110 - rooms tell nobody that they have gone
-                    await trio.sleep(0.01)
+            if content != "three":
+                await wait_for(lambda: not site.lobby.rooms)
         path = f"{at(ROOM)}/sessions"
         first = (await site.ask("GET", f"{path}?limit=2")).said
         rest = (await site.ask("GET", f"{path}?limit=2&before={first['before']}")).said

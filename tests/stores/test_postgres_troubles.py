@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.waiting import try_until
 from trio_chat.lobby import open_lobby
 from trio_chat.message import new_epoch
 from trio_chat.settings import Settings
@@ -95,9 +96,7 @@ async def test_trouble_that_passes(
             await lobby.syncer.sync_all()
             psql(postgres_server, end)
             assert (await ann.post("after")).durability == "redis"
-            with trio.fail_after(15):
-                while not await lobby.syncer.sync_all():  # noqa: ASYNC110 - only trying tells
-                    await trio.sleep(0.2)
+            await try_until(lobby.syncer.sync_all)
             statistics = lobby.statistics()
 
     assert statistics.crashes == 0
@@ -154,9 +153,7 @@ async def test_lock_that_is_held(
                 assert (await bob.post("in it, too")).durability == "redis"
             assert not await lobby.syncer.sync_all()
             await trio.to_thread.run_sync(holder.communicate)
-            with trio.fail_after(15):
-                while not await lobby.syncer.sync_all():  # noqa: ASYNC110 - only trying tells
-                    await trio.sleep(0.2)
+            await try_until(lobby.syncer.sync_all)
             assert lobby.statistics().crashes == 0
 
     found = psql(postgres_server, "select room, content from messages order by room, epoch, seq")

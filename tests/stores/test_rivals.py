@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.waiting import wait_for
 from trio_chat.app import open_app
 from trio_chat.clients import recovery
 from trio_chat.settings import Settings
@@ -25,6 +26,10 @@ LONG = 60.0
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def said_of_others(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line for line in warnings_of(caplog) if "another server" in line]
 
 
 async def be_a_server(hot: MemoryHotStore, seconds: float = LONG) -> None:
@@ -183,8 +188,7 @@ async def test_two_whole_servers_over_one_redis_notice_each_other(
         auth_mode="insecure",
     )
     async with open_app(one), open_app(replace(one, data_dir=tmp_path / "two")):
-        with trio.fail_after(10):
-            while len(lines := [line for line in warnings_of(caplog) if "another server" in line]) < 2:  # noqa: ASYNC110 - a log has no event
-                await trio.sleep(0.02)
+        await wait_for(lambda: len(said_of_others(caplog)) == 2, seconds=10)
 
+    lines = said_of_others(caplog)
     assert all(f"REDIS_PREFIX={prefix}:" in line for line in lines)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_chat.stores.pauses import Pauses
 
 _PROGRAM = """
-import signal, sys, time
+import signal, sys
 def leave(*_):
     open(sys.argv[2], "w").close()
     if sys.argv[3] == "gentle":
@@ -28,7 +28,7 @@ def leave(*_):
 signal.signal(signal.SIGTERM, leave)
 open(sys.argv[1], "w").close()
 while True:
-    time.sleep(0.01)
+    signal.pause()
 """
 
 

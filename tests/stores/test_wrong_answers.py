@@ -7,11 +7,13 @@ on in memory meanwhile, and the server stays.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from tests.waiting import try_until
 from trio_chat.errors import TrioChatError
 from trio_chat.lobby import open_lobby
 from trio_chat.settings import Settings
@@ -19,6 +21,7 @@ from trio_chat.stores.memory import MemoryArchive
 from trio_chat.stores.redis import RedisHotStore, open_redis
 
 if TYPE_CHECKING:
+    from trio_chat.seat import Seat
     from trio_chat.stores.embedded import EmbeddedValkey
 
 KINDS = [
@@ -65,6 +68,11 @@ class Meddler:
             nursery.start_soon(lambda: pass_on(server, client, meddle=True))
 
 
+async def kept_in_redis(seat: Seat) -> bool:
+    """Post, and return whether the message is kept there."""
+    return (await seat.post("more")).durability == "redis"
+
+
 @pytest.mark.parametrize("answer", KINDS)
 @pytest.mark.parametrize("asked", ["append", "load", "note", "sync"])
 async def test_an_answer_to_something_else(
@@ -87,9 +95,7 @@ async def test_an_answer_to_something_else(
                 }[asked](hot)
                 await ann.post("two")
                 assert not meddler.extra
-                with trio.fail_after(5):
-                    while (await ann.post("more")).durability != "redis":  # noqa: ASYNC110 - a store that is back tells no client
-                        await trio.sleep(0.05)
+                await try_until(partial(kept_in_redis, ann), seconds=5)
                 crashes = lobby.statistics().crashes
     nursery.cancel_scope.cancel()
 

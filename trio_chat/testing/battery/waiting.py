@@ -18,6 +18,7 @@ _wait = getattr(Outbox, "_wait")  # noqa: B009 - nobody else's business
 
 
 def _wait_for_it(outbox: Outbox, *given: Any, **named: Any) -> None:
+    # The planted fault: the whole server stands still meanwhile.
     time.sleep(_TIMEOUT)
     _wait(outbox, *given, **named)
 
