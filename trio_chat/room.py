@@ -353,7 +353,8 @@ class Room:
         self._let_out(turn)
 
     def _let_out(self, turn: Turn) -> None:
-        held = turn.hold()
+        for outlet in turn.outlets:
+            outlet.hold()
         try:
             turn.tell_changes()
             # Before anything else may fail: what was told must not be told again.
@@ -361,7 +362,7 @@ class Room:
             members = len(self.audience) if turn.events else 0
             turn.release()
         finally:
-            for outlet in held:
+            for outlet in turn.outlets:
                 outlet.let_go()
         self._turn = None
         self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))

@@ -65,6 +65,7 @@ class Turn:
     Attributes:
         size: how much mail it took.
         events: how many changes the members were told of.
+        outlets: the ways to all who hear a message of theirs and get an answer to it, to be held meanwhile.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Turn:
         self.undecided = deque(mails)
         self.size = len(self.undecided)
         self.events = 0
+        self.outlets: list[Outlet] = []
         self.ledger = ledger
         self.history = ledger.history
         self.audience = audience
@@ -133,6 +135,8 @@ class Turn:
                 )
                 if mail.key is not None and change.event is not None:
                     self.ledger.remember_key(key_name(mail.key, mail.user), change.seq)
+                if mail.outlet is not None:
+                    self.outlets.append(mail.outlet)
                 return change
             case Edit():
                 return self.history.edit(
@@ -177,15 +181,6 @@ class Turn:
         return View(
             history.epoch, history.top, history.snapshot(), history.entries(history.synced), history.complete
         )
-
-    def hold(self) -> list[Outlet]:
-        """Hold the ways to all who hear a message of theirs and get an answer to it. The caller lets them go."""
-        held: list[Outlet] = []
-        for mail, _ in self._results:
-            if isinstance(mail, Post) and mail.outlet is not None:
-                mail.outlet.hold()
-                held.append(mail.outlet)
-        return held
 
     def tell_changes(self) -> None:
         """Tell the members what has changed: all of it, or nothing if that fails."""
