@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -15,9 +16,12 @@ from trio_chat.settings import Settings
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trio_chat.lobby import Lobby
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
+H = TypeVar("H", bound="LobbyHouse")
 
 
 class LobbyHouse:
@@ -59,3 +63,23 @@ class LobbyHouse:
     def token(self, user: str = "ada", rooms: tuple[str, ...] = ("*",), **options: Any) -> str:
         """Make a token by the clock of the test."""
         return make_token(self.settings, user, rooms, clock=trio.current_time, **options)
+
+
+def house_fixtures(kind: type[H]) -> tuple[Any, Any, Any]:
+    """Make what the tests of one wire are given: `build`, `house` and `guarded`, for a conftest to take in."""
+
+    @pytest.fixture
+    def build(nursery: trio.Nursery) -> Callable[..., Awaitable[H]]:
+        """Opens a house with other settings; to be awaited."""
+        return lambda **changes: kind(nursery).open(**changes)
+
+    @pytest.fixture
+    async def house(build: Callable[..., Awaitable[H]]) -> H:
+        return await build()
+
+    @pytest.fixture
+    async def guarded(build: Callable[..., Awaitable[H]]) -> H:
+        """A house that asks for tokens."""
+        return await build(auth_mode="token", auth_secret=SECRET)
+
+    return build, house, guarded
