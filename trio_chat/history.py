@@ -176,7 +176,7 @@ class History:
     def entries(self, above: int) -> tuple[Event, ...]:
         """Return every event held here whose seq is above `above`, left over ones too, in order."""
         entries = self._above(self._log, above)
-        if self._left:
+        if self._left and self.floor > above:  # else a busy room would look through ten thousand for each message
             entries += [event for seq, event in self._left.items() if seq > above]
             entries.sort(key=lambda event: event.seq)
         return tuple(entries)
@@ -365,9 +365,12 @@ class History:
             self._left = {own: event for own, event in self._left.items() if own > self.synced}
 
     def forget(self, written: int, keep: int) -> None:
-        """Let go of left over events beyond the newest `keep` that a hot store has, those up to `written`."""
+        """Let go of left over events beyond the newest `keep` that a hot store has, those up to `written`.
+
+        A sixteenth more may stay for a while, for many are let go at the cost of one.
+        """
         excess = len(self._left) - keep
-        if excess <= 0:
+        if excess <= keep >> 4:
             return
         for seq in sorted(self._left)[:excess]:
             if seq <= written:
