@@ -1,4 +1,4 @@
--- append: compare and append, see HotStore.append.
+-- append: compare and append, see HotStore.append. What comes here is what go_on.lua has not done.
 --
 -- ARGV: 1 room, 2 epoch, 3 the room's part of all key names, 4 expect, 5 top, 6 first, 7 floor, 8 token,
 --   9 incarnation, 10 how many ids to remember, 11 ms a clean session lives,
@@ -15,37 +15,7 @@ local ids_at = superseded_at + superseded
 local carried_at = ids_at + ids
 local receipts_at = carried_at + 2 * carried
 
--- 1. The short way: nearly every append goes on with a dirty session, by events alone. They come before anything
---    else that changes; if the log does not take them, the long way finds out why.
-local function go_on()
-  if events == 0 or #ARGV >= superseded_at or ARGV[superseded_at - 2] ~= ARGV[5] or redis.call('GET', NOW) ~= EPOCH then
-    return false
-  end
-  local was = redis.call('HMGET', META, 'top', 'synced', 'first')
-  local synced = whole(was[2])
-  if was[1] ~= ARGV[4] or not synced or synced >= expect then
-    return false
-  end
-  local time = digits(now_ms())
-  remember_dirty(MEMBER, time)
-  for i = events_at, superseded_at - 1, 2 do
-    -- An error is a table; false says that there is no log.
-    if type(redis.pcall('XADD', LOG, 'NOMKSTREAM', ARGV[i] .. '-0', 'e', ARGV[i + 1])) ~= 'string' then
-      return false
-    end
-  end
-  redis.call('HSET', META, 'top', ARGV[5], 'first', ARGV[6], 'floor', ARGV[7], 'token', ARGV[8],
-    'incarnation', ARGV[9], 'active', time)
-  if was[3] ~= ARGV[6] then
-    trim(first, synced)
-  end
-  return true
-end
-if go_on() then
-  return false
-end
-
--- 2. What is there? A current session without meta is none, nor is one whose log is gone, or an older one: the
+-- 1. What is there? A current session without meta is none, nor is one whose log is gone, or an older one: the
 --    writer then brings everything anew.
 local current = redis.call('GET', NOW)
 local there = current and read_meta(base .. ':meta:' .. current)
@@ -71,7 +41,7 @@ if not there or current == EPOCH and has_lost_its_log() then
 end
 local opening = current ~= EPOCH
 
--- 3. Is it what the writer expects? One that opens may find its own session, ended and not yet archived.
+-- 2. Is it what the writer expects? One that opens may find its own session, ended and not yet archived.
 local before = there
 if opening then
   if expect ~= 0 or (current and current > EPOCH) then
@@ -85,7 +55,7 @@ elseif there.top ~= expect then
   return {current, digits(there.top), there.token}
 end
 
--- 4. Can all of it be written?
+-- 3. Can all of it be written?
 if ids > 0 then
   redis.call('LLEN', IDS)
 end
@@ -96,7 +66,7 @@ local pending = redis.call('HLEN', PENDING)
 local was_clean = before and before.top <= before.synced and pending == 0
 local leaves_dirty = opening and current and is_dirty(there, base .. ':pending:' .. current)
 
--- 5. The session becomes current, and dirty before anything else.
+-- 4. The session becomes current, and dirty before anything else.
 local synced = before and before.synced or 0
 local time = digits(now_ms())
 local dirty = top > synced or pending > 0 or #ARGV >= receipts_at
@@ -119,7 +89,7 @@ if opening and current then
   end
 end
 
--- 6. The slow way into a log that holds what was not expected: an ended session opened again, or something a
+-- 5. The slow way into a log that holds what was not expected: an ended session opened again, or something a
 --    stranger wrote. What belongs there stays, unless an event comes anew; the rest is set aside.
 local function merge()
   local upto = opening and top or expect
@@ -149,7 +119,7 @@ local function merge()
   end
 end
 
--- 7. The events.
+-- 6. The events.
 if opening and logged > 0 then
   merge()
 else
@@ -171,7 +141,7 @@ for i = superseded_at, ids_at - 1 do
 end
 trim(first, synced)
 
--- 8. What belongs to the session beside its log.
+-- 7. What belongs to the session beside its log.
 local remembered = 0
 for i = ids_at, carried_at - 1 do
   remembered = redis.call('RPUSH', IDS, ARGV[i])
@@ -186,7 +156,7 @@ for i = receipts_at, #ARGV, 2 do
   redis.call('HSET', PENDING, ARGV[i], ARGV[i + 1])
 end
 
--- 9. A dirty session never expires; a clean one does, from now on.
+-- 8. A dirty session never expires; a clean one does, from now on.
 if not dirty then
   expire_in(ARGV[11])
 elseif opening or was_clean then

@@ -1,4 +1,4 @@
--- Put in front of every script of this folder.
+-- Put in front of every script of this folder, behind go_on.lua where that comes first.
 --
 -- A script works on one session. Its keys, always all and in this order:
 --   1 now         string       the epoch of the room's current session

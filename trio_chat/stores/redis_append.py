@@ -1,4 +1,4 @@
-"""An append, as `append.lua` takes it and answers it."""
+"""An append, as `go_on.lua` and `append.lua` take it and answer it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trio_chat.message import Receipt
     from trio_chat.stores.resp import Argument
 
-APPEND: Final = session_script("append.lua")
+APPEND: Final = session_script("go_on.lua", "append.lua")
 
 
 def append_arguments(write: Append, incarnation: str, lifetime: int) -> list[Argument]:

@@ -27,10 +27,10 @@ _KEEP_ASIDE: Final = 7 * 24 * 3600 * 1000
 _log = logging.getLogger("trio_chat.stores.redis")
 
 
-def session_script(name: str) -> Script:
-    """Return a script of this folder, with what all of them share in front of it."""
+def session_script(*names: str) -> Script:
+    """Return a script of this folder. What all of them share is put in front of its last part."""
     folder = files("trio_chat.stores")
-    return Script(folder.joinpath("lib.lua").read_text() + folder.joinpath(name).read_text())
+    return Script("".join(folder.joinpath(part).read_text() for part in (*names[:-1], "lib.lua", names[-1])))
 
 
 _REPAIR: Final = session_script("repair.lua")
