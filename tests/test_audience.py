@@ -27,6 +27,7 @@ class AWire:
         self.name = name
         self.rooms: list[str] = []
         self.wrapped: list[tuple[Hearing, ...]] = []
+        self.told_last: object = None
         self.broken = False
 
     def voice(self, room: str) -> AWire:
@@ -40,6 +41,10 @@ class AWire:
             raise RuntimeError("cannot be wrapped")
         self.wrapped.append(tuple(hearings))
         return [self.name, *hearings]
+
+    def told(self, parcel: object) -> None:
+        """Note what was told."""
+        self.told_last = parcel
 
 
 class AMember:
@@ -321,6 +326,54 @@ def test_last_member_fails(caplog: pytest.LogCaptureFixture) -> None:
         audience.tell([SOMETHING])
 
     assert len(audience) == 0
+
+
+def test_what_was_prepared_is_told_as_it_is() -> None:
+    """It is wrapped while there is time, once, and nobody hears it before it is told; what comes in between is."""
+    audience, wire = Audience("r"), AWire()
+    member = AMember("ann", wire)
+    audience.add(member, NOON)
+    changes = [Typing("bob", True)]
+
+    audience.prepare(changes)
+    audience.tell([Typing("eve", True)], droppable=True)
+    audience.tell(changes)
+
+    assert wire.wrapped == [(Typing("bob", True),), (Typing("eve", True),)]
+    assert [parcel[1] for parcel, _ in member.heard] == [Typing("eve", True), Typing("bob", True)]
+    assert wire.told_last == member.heard[-1][0]
+
+
+def test_what_was_prepared_reaches_those_who_are_left() -> None:
+    """A wire whose last member is gone by then is not told."""
+    audience, wire, other = Audience("r"), AWire(), AWire("other")
+    member, gone = AMember("ann", wire), AMember("bob", other)
+    audience.add(gone, NOON)
+    audience.add(member, NOON)
+    changes = [Typing("eve", True)]
+
+    audience.prepare(changes)
+    audience.remove(gone)
+    audience.tell(changes)
+
+    assert (gone.heard, other.told_last) == ([], None)
+    assert [parcel for parcel, _ in member.heard] == [["plain", Typing("eve", True)]]
+
+
+def test_who_comes_is_heard_of_before_what_was_prepared() -> None:
+    """Nobody is heard who is not here yet, whenever it was wrapped."""
+    audience, wire = Audience("r"), AWire()
+    member = AMember("ann", wire)
+    audience.add(member, NOON)
+    changes = [Typing("eve", True)]
+    crowd = [Presence(f"u{number}", True, NOON) for number in range(CROWD + 1)]
+
+    audience.prepare(changes)
+    for presence in crowd:
+        audience.announce(presence, 0.0)
+    audience.tell(changes)
+
+    assert member.heard[-1][0][1:] == [crowd[-1], *changes]
 
 
 def test_wire_that_cannot_wrap() -> None:

@@ -37,6 +37,9 @@ class AVoice:
             raise RuntimeError("a voice that fails")
         return hearings
 
+    def told(self, parcel: object) -> None:
+        """Note nothing."""
+
 
 class AMember:
     """Writes down what it hears, what it is answered, and when it is held."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -59,6 +59,8 @@ class Audience:
         self._second = -math.inf
         self._comings = 0
         """How many have come or left since `_second`, for a second."""
+        self._ahead: tuple[Sequence[Hearing], list[tuple[_Group, Any]]] | None = None
+        """What is about to be told, and the parcels of it."""
         self._typing: dict[str, float] = {}
         """Who types, as the others have been or are about to be told, and until when on Trio's clock."""
 
@@ -189,6 +191,18 @@ class Audience:
                 # Not before: if telling fails, the next call has to.
                 del self._typing[user]
 
+    def prepare(self, hearings: Sequence[Hearing]) -> None:
+        """Wrap changes of the room that are about to be told, while there is time for it. Nobody hears anything."""
+        self._ahead = hearings, self._wrap(hearings)
+
+    def _wrap(self, hearings: Sequence[Hearing]) -> list[tuple[_Group, Any]]:
+        ahead = self._ahead
+        if ahead is not None and ahead[0] is hearings:
+            self._ahead = None
+            if [group for group, _ in ahead[1]] == list(self._groups.values()):
+                return ahead[1]
+        return [(group, group.voice.tell(hearings)) for group in self._groups.values()]
+
     def tell(
         self, hearings: Sequence[Hearing], *, droppable: bool = False, besides: str | None = None
     ) -> None:
@@ -199,9 +213,10 @@ class Audience:
         news = list(self._news.values()) if self._news and not droppable else []
         said = [*news, *hearings] if news else hearings
         # All wires are wrapped before anybody is told: if one cannot be, nobody has heard half of it.
-        parcels = [(group, group.voice.tell(said)) for group in self._groups.values()]
+        parcels = self._wrap(said)
         failed: list[Member] = []
         for group, parcel in parcels:
+            group.voice.told(parcel)
             for member, hear in list(group.members.items()):
                 if besides is not None and member.user == besides:
                     continue

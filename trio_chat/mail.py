@@ -76,7 +76,11 @@ class Voice(Protocol):
     """One wire's way of speaking in one room. Lives as long as the room has members of that wire."""
 
     def tell(self, hearings: Sequence[Hearing]) -> Any:
-        """Wrap hearings into one parcel for every member of the wire."""
+        """Return hearings wrapped into one parcel for every member of the wire. Nobody hears anything yet."""
+        ...
+
+    def told(self, parcel: Any) -> None:
+        """Know that every member of the wire hears a parcel now. Must not raise."""
         ...
 
 

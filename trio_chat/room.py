@@ -305,6 +305,8 @@ class Room:
             self._let_out(turn)
         else:
             self._on_its_way = self.ledger.submit(partial(self._written, turn))
+            if self._on_its_way:
+                turn.prepare()
 
     def _begin_turn_at_once(self) -> None:
         """Take a turn on behalf of the task if it rests, and wake it if it is needed after all."""

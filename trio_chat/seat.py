@@ -61,6 +61,9 @@ class PlainWire:
         """Return the hearings."""
         return tuple(hearings)
 
+    def told(self, parcel: tuple[Hearing, ...]) -> None:
+        """Note nothing."""
+
 
 _WIRE = PlainWire()
 

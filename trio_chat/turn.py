@@ -182,6 +182,11 @@ class Turn:
             history.epoch, history.top, history.snapshot(), history.entries(history.synced), history.complete
         )
 
+    def prepare(self) -> None:
+        """Let the changes be wrapped while the store writes them. Nobody hears them yet."""
+        if self._changed:
+            self.audience.prepare(self._changed)
+
     def tell_changes(self) -> None:
         """Tell the members what has changed: all of it, or nothing if that fails."""
         if self._changed:

@@ -168,6 +168,10 @@ class NativeVoice(Voice):
         """Return ready frames, one a hearing, joined."""
         return b"".join([text_frame(self._tell(hearing)) for hearing in hearings])
 
+    @override
+    def told(self, parcel: bytes) -> None:
+        """Note nothing: each frame says where it stands."""
+
     def _tell(self, hearing: Hearing) -> bytes:
         match hearing:
             case Changed():

@@ -46,12 +46,14 @@ class RoomParcel(msgspec.Struct, frozen=True, gc=False):
     """What a room says, for every client of this wire.
 
     Attributes:
+        voice: whose it is.
         room: which room.
         place: where a client is in the room once it has all of this.
         shared: ready for whoever is in this room only.
         events: each event without its end, and where a client is that has it.
     """
 
+    voice: SocketIOVoice
     room: str
     place: bytes
     shared: Parcel
@@ -134,44 +136,57 @@ def known(room: str, message: Message) -> _Message:
 
 
 class SocketIOVoice(Voice):
-    """One room's encoder. Lives as long as the room has members of this wire."""
+    """One room's encoder. Lives as long as the room has members of this wire.
+
+    Attributes:
+        place: where its members are in the room.
+    """
 
     def __init__(self, room: str, *, recovers: bool) -> None:
         self._room = room
         self._recovers = recovers
         # Not heard by anybody: who comes first joins first.
-        self._place = NOWHERE
+        self.place = NOWHERE
         self._history: tuple[bytes, bytes, Parcel] | None = None
         """The window as it was at a place: the event without its end, and ready."""
 
     @override
     def tell(self, hearings: Sequence[Hearing]) -> RoomParcel:
         """Return everything of a turn, once for all."""
-        events = tuple([self._tell(hearing) for hearing in hearings])
-        return RoomParcel(self._room, self._place, self._ready(events, b""), events)
+        place = self.place
+        events: list[tuple[bytes, bytes]] = []
+        for hearing in hearings:
+            event, place = self._tell(hearing, place)
+            events.append((event, place))
+        return RoomParcel(self, self._room, place, self._ready(events, b""), tuple(events))
 
-    def _tell(self, hearing: Hearing) -> tuple[bytes, bytes]:
+    @override
+    def told(self, parcel: RoomParcel) -> None:
+        """Know where the members are from now on."""
+        self.place = parcel.place
+
+    def _tell(self, hearing: Hearing, place: bytes) -> tuple[bytes, bytes]:
+        """Return an event without its end, and where somebody is who was at `place` and has heard it."""
         match hearing:
             case Changed(epoch, event):
-                self._place = place_of(self._room, epoch, event.seq)
-                return self._change(event), self._place
+                return self._change(event), place_of(self._room, epoch, event.seq)
             case Typing(user, active):
                 said = {"userId": user, "teamId": self._room, "timestamp": _now()}
-                return begun("typing:start" if active else "typing:stop", _encode(said)), self._place
+                return begun("typing:start" if active else "typing:stop", _encode(said)), place
             case ReadMark(user, receipt):
                 mark = {"userId": user, "teamId": self._room, **_receipt(receipt)}
-                return begun("receipt:update", _encode(mark)), self._place
+                return begun("receipt:update", _encode(mark)), place
             case Presence(user):
                 here = {"userId": user, "teamId": self._room, **_presence(hearing)}
-                return begun("presence:update", _encode(here)), self._place
+                return begun("presence:update", _encode(here)), place
             case Expired(epoch):
                 # Whoever hears this has all there was, and nothing yet of the session to come.
-                self._place = place_of(self._room, epoch, 0)
-                return begun("session:expired", _encode({"teamId": self._room, "epoch": epoch})), self._place
+                said = {"teamId": self._room, "epoch": epoch}
+                return begun("session:expired", _encode(said)), place_of(self._room, epoch, 0)
             case Closed(reason):
                 code = ReplyCode.ROOM_CLOSED
                 detail = {"code": code, "temporary": code.temporary, "teamId": self._room}
-                return self._list("room:error", _encode(reason), _encode(detail)), self._place
+                return self._list("room:error", _encode(reason), _encode(detail)), place
             case _:
                 assert_never(hearing)
 
@@ -204,8 +219,8 @@ class SocketIOVoice(Voice):
 
     def stand_at(self, epoch: str, seq: int) -> bytes:
         """Know where the members are, and return it. To be called when the room lets somebody in."""
-        self._place = place_of(self._room, epoch, seq)
-        return self._place
+        self.place = place_of(self._room, epoch, seq)
+        return self.place
 
     def joined(self, joined: Joined, others: bytes, since: int = 0) -> Parcel:
         """Return what somebody gets who has joined: the window or the changes, who has read what, who is here.

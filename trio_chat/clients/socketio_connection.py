@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.clients.engine.session import EngineLink
     from trio_chat.clients.engine.terms import Parcel
     from trio_chat.clients.offsets import Offset
+    from trio_chat.clients.outbox import Offer
     from trio_chat.clients.packets import Event
     from trio_chat.clients.recovery import Recoveries, Recovery
     from trio_chat.clients.registry import Registry
@@ -77,6 +78,11 @@ class SocketIOConnection(Connection["EngineLink"]):
         self.recovery = recovery
         self._recoveries = recoveries
         self._places: dict[str, bytes] = {}
+        """Where the client is in each of its rooms; but in its only room `_alone` knows."""
+        self._straight: Offer | None = None
+        """What sends nearly every parcel, while nothing else is to be minded; None if something may be."""
+        self._alone: SocketIOVoice | None = None
+        """The voice of the room whose parcels take that way; of one of them, if the client keeps no offset."""
         self._return: _Return | None = None
         self._over = False
 
@@ -94,19 +100,25 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     def _hear(self, parcel: RoomParcel, droppable: bool) -> None:
         """Send a parcel, behind the places of the other rooms if there are any."""
-        if self._return is not None:
+        if (send := self._straight) is not None:
+            # By position, and not through the session: this is done for nearly every delivery.
+            send(parcel.shared.frames, droppable)
+        elif self._return is not None:
             self._return.held.append((parcel, droppable))
         elif not self._over:
-            places = self._places
-            places[parcel.room] = parcel.place
-            if len(places) == 1 or self._wire is PLAIN:
-                # Nearly every delivery ends here: by position, and not through the session if that has a WebSocket.
-                if (send := self._link.send_frames) is not None:
-                    send(parcel.shared.frames, droppable)
-                else:
-                    self._link.offer(parcel.shared, droppable)
+            self._places[parcel.room] = parcel.place
+            if len(self._places) == 1 or not self._wire.recovers:
+                self._link.offer(parcel.shared, droppable)
+                if (straight := self._link.send_frames) is not None:
+                    self._straight, self._alone = straight, parcel.voice
             else:
-                self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable=droppable)
+                self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable)
+
+    def _mind(self) -> None:
+        """Look at each parcel again: the client is about to enter a room, or to hear nothing any more."""
+        if self._alone is not None:
+            self._places = dict.fromkeys(self._places, self._alone.place)
+        self._straight = self._alone = None
 
     def _places_besides(self, room: str) -> bytes:
         return join_places([place for other, place in self._places.items() if other != room])
@@ -170,22 +182,26 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     def give_way(self) -> None:
         """End: the client has come back on another connection. The rooms are left once the link has ended."""
-        self._over = True
+        self._fall_silent()
         self._registry.leave(self.user, self)
         self._link.close(CloseCode.NORMAL, "you have come back on another connection")
 
     def lose(self) -> None:
         """End: the connection is gone. The client may come back."""
         if not self._over:
-            self._over = True
+            self._fall_silent()
             self._recoveries.note_away(self.recovery)
         self._depart(activity=False)
 
     def leave(self) -> None:
         """End: the client disconnects on purpose, and will not be put back."""
-        self._over = True
+        self._fall_silent()
         self._recoveries.end(self.recovery)
         self._depart(activity=True)
+
+    def _fall_silent(self) -> None:
+        self._mind()
+        self._over = True
 
     # --- coming back
 
@@ -229,7 +245,7 @@ class SocketIOConnection(Connection["EngineLink"]):
             coming.done(True)
 
     def _give_up(self, coming: _Return) -> None:
-        self._over = True
+        self._fall_silent()
         self._depart(activity=False)
         coming.done(False)
 
@@ -249,6 +265,7 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     def _say_past(self, room: str, joined: Joined, since: int) -> None:
         if isinstance(joined.voice, SocketIOVoice):
+            self._mind()
             self._places[room] = place_of(room, joined.epoch, joined.seq)
             self._link.offer(joined.voice.joined(joined, self._places_besides(room), since), exempt=True)
 

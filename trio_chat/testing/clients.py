@@ -49,6 +49,9 @@ class _Voice:
             raise RuntimeError("a voice that fails")
         return tuple(hearings)
 
+    def told(self, parcel: tuple[mail.Hearing, ...]) -> None:
+        """Note nothing."""
+
 
 class _Visitor:
     """A client in a room. Lives as long as one visit."""

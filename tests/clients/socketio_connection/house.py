@@ -25,6 +25,7 @@ from trio_chat.clients.offsets import read_offset
 from trio_chat.clients.recovery import Recoveries
 from trio_chat.clients.socketio_conversation import Hall, SocketIOConversation
 from trio_chat.errors import CloseCode, ReplyCode
+from trio_chat.testing.frames import unframe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,7 +40,13 @@ TOO_DEEP = "2" + "[" * 50 + "]" * 50
 
 
 class FakeLink:
-    """A session's link that takes everything, notes it, and ends the talk as the real one does: later, by a task."""
+    """A session's link that takes everything, notes it, and ends the talk as the real one does: later, by a task.
+
+    Attributes:
+        websocket: whether a WebSocket carries the session, rather than polling.
+    """
+
+    websocket = True
 
     def __init__(self, nursery: trio.Nursery, query: str, headers: dict[bytes, bytes]) -> None:
         self.request = Request("/socket.io/", query, headers, "somebody", False)
@@ -48,7 +55,7 @@ class FakeLink:
         self.closed: tuple[int, str] | None = None
         self.behind = False
         self.outlet = None
-        self.send_frames = None
+        self.send_frames = self._send_frames if self.websocket else None
         self.conversation: SocketIOConversation | None = None
         self._nursery = nursery
         self._tasks: set[trio.CancelScope] = set()
@@ -59,11 +66,20 @@ class FakeLink:
     def offer(self, parcel: Parcel, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
         assert b"".join(map(text_frame, parcel.packets)) == parcel.frames
+        for packet in parcel.packets:
+            self._note(packet, droppable)
+
+    def _send_frames(self, frames: bytes, droppable: bool = False, exempt: bool = False) -> None:
+        buffer = bytearray(frames)
+        while (frame := unframe(buffer)) is not None:
+            self._note(frame[1], droppable)
+        assert not buffer
+
+    def _note(self, packet: bytes, droppable: bool) -> None:
+        assert packet[:1] == b"4"
         if self.closed is None:
-            for packet in parcel.packets:
-                assert packet[:1] == b"4"
-                self.said.append(TheirPacket(encoded_packet=packet[1:].decode()))
-                self.droppable.append(droppable)
+            self.said.append(TheirPacket(encoded_packet=packet[1:].decode()))
+            self.droppable.append(droppable)
 
     def close(self, code: int, reason: str = "") -> None:
         """Note why it ends, and end its tasks."""

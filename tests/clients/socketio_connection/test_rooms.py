@@ -96,6 +96,36 @@ async def test_the_offset_has_every_room(house: House) -> None:
     assert ada.places == {"r": 2, "s": 1}
 
 
+async def test_the_offset_has_what_was_heard_before_another_room_was_joined(house: House) -> None:
+    """In the first room the client is where its last message was, and not where it came in."""
+    ada = await house.connect("ada", "r")
+    await house.post("one", "two", room="r")
+    await ada.hear()
+
+    await ada.join("s")
+
+    assert ada.places == {"r": 2, "s": 0}
+    await house.post("three", room="r")
+    await ada.hear()
+    assert ada.places == {"r": 3, "s": 0}
+
+
+async def test_who_disconnects_hears_nothing_of_a_message_on_its_way(house: House) -> None:
+    """To its client the namespace is closed, although the room has yet to hear of it."""
+    ada, bob = await in_a_room(house)
+    await house.post("heard")
+    assert await ada.texts() == ["heard"]
+    gate = Gate(house.hot, "append")
+    bob.emit("message:send", {"teamId": "r", "content": "on its way"})
+    await wait_all_tasks_blocked()
+
+    ada.say("1")
+    gate.open()
+
+    assert await bob.texts() == ["heard", "on its way"]
+    await ada.expect_nothing()
+
+
 async def test_after_leaving_the_offset_has_the_others(house: House) -> None:
     """And in no room it is that of somebody who has left them all."""
     ada = await house.connect("ada", "r", "s")

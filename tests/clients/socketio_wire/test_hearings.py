@@ -107,7 +107,7 @@ def test_each_hearing_is_an_event_with_an_offset(hearing: Any, event: list[Any],
 def test_after_a_session_has_expired_everybody_is_at_its_beginning() -> None:
     """They have all there was of it, and nothing yet of the one to come."""
     voice = standing()
-    voice.tell([Expired(EPOCH)])
+    voice.told(voice.tell([Expired(EPOCH)]))
 
     assert one(voice.tell([Presence("ada", True, NOON)]).shared)[-1] == offset(0)
 
@@ -133,7 +133,16 @@ def test_the_hearings_of_a_turn_are_one_parcel_in_order() -> None:
     heard = [(event[0], event[-1]) for event in events(parcel.shared)]
     assert heard == [("message:new", offset(7)), ("typing:stop", offset(7)), ("message:delete", offset(9))]
     assert parcel.place == offset(9).encode()
-    assert one(voice.tell([Typing("ada", True)]).shared)[-1] == offset(9)
+
+
+def test_the_place_moves_when_a_parcel_is_told() -> None:
+    """What was only wrapped nobody has heard, and may never be told."""
+    voice = standing()
+    parcel = voice.tell([Changed(EPOCH, Posted(MESSAGE))])
+
+    assert one(voice.tell([Typing("ada", True)]).shared)[-1] == offset(6)
+    voice.told(parcel)
+    assert one(voice.tell([Typing("ada", True)]).shared)[-1] == offset(7)
 
 
 def test_behind_other_rooms_every_event_names_all_places() -> None:
@@ -241,6 +250,7 @@ def test_an_answer_said_late_does_not_move_the_others() -> None:
     """A join may be said when the room has gone on: its offset is its own, the room's stays."""
     voice = standing()
     parcel = voice.tell([Changed(EPOCH, Posted(MESSAGE))])
+    voice.told(parcel)
 
     late = events(voice.joined(joined_at(seq=6, messages=()), b""))
 
