@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
@@ -214,29 +214,30 @@ class RedisHotStore:
 
     def submit(self, write: Append, done: Callable[[Submitted], None]) -> bool:
         """See `HotStore.submit`."""
-
-        def settle(reply: Any) -> None:
-            if isinstance(reply, ReplyError):
-                # An unknown script or a broken key: `append` mends both.
-                done(Unsettled(str(reply)))
-            else:
-                try:
-                    outcome = reply if isinstance(reply, TrioChatError) else conflict_of(reply)
-                except _NONSENSE as error:
-                    outcome = self.distrust(error)
-                done(outcome)
-
-        def settle_replicated(reply: Any, confirmed: bool) -> None:
-            if reply is None and not confirmed:
-                done(Unconfirmed())
-            else:
-                settle(reply)
-
         call = self._calls.get(write.session) or self._new_call(write.session)
         packed = call.with_arguments(append_arguments(write, self._incarnation(), self._lifetime))
         if self._replicas is not None:
-            return self._replicas.post(packed, settle_replicated)
-        return self._resp.post(packed, settle)
+            return self._replicas.post(packed, partial(self._settle_replicated, done))
+        return self._resp.post(packed, partial(self._settle, done))
+
+    def _settle(self, done: Callable[[Submitted], None], reply: Any) -> None:
+        if reply is None:
+            done(None)
+        elif isinstance(reply, ReplyError):
+            # An unknown script or a broken key: `append` mends both.
+            done(Unsettled(str(reply)))
+        else:
+            try:
+                outcome = reply if isinstance(reply, TrioChatError) else conflict_of(reply)
+            except _NONSENSE as error:
+                outcome = self.distrust(error)
+            done(outcome)
+
+    def _settle_replicated(self, done: Callable[[Submitted], None], reply: Any, confirmed: bool) -> None:
+        if reply is None and not confirmed:
+            done(Unconfirmed())
+        else:
+            self._settle(done, reply)
 
     def _new_call(self, session: Session) -> PackedCall:
         if len(self._calls) >= _CALLS:
