@@ -6,10 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,6 +220,51 @@ async def test_without_a_token_a_proxy_may_not_ask(make: Callable[..., Settings]
 def test_this_machine_has_many_addresses(host: str, local: bool) -> None:
     """IPv4 ones within IPv6 included."""
     assert is_loopback(host) is local
+
+
+@contextmanager
+def frozen(postgres: EmbeddedPostgres, psql: Callable[[str, str], str]) -> Iterator[None]:
+    """Stop a Postgres for as long as the block, with whatever serves its clients: it accepts, and never answers."""
+    clients = (
+        "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+    )
+    serving = [int(pid) for pid in psql(postgres.url, clients).split()]
+    postgres.pause()
+    for pid in serving:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        postgres.resume()
+        for pid in serving:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_postgres_that_is_frozen_is_told(
+    make: Callable[..., Settings], own_postgres: EmbeddedPostgres, psql: Callable[[str, str], str]
+) -> None:
+    """Though it takes connections, and nobody has anything to write.
+
+    Whoever asks waits two seconds for it, and who asks next does not; an answer counts for three.
+    """
+    async with open_app(make(database_url=own_postgres.url)) as app:
+        before = await scrape(app)
+        with frozen(own_postgres, psql):
+            with trio.fail_after(PATIENCE):
+                while value(found := await scrape(app), "store_healthy", store="postgres"):
+                    pass
+            began = trio.current_time()
+            again = await scrape(app)
+            took = trio.current_time() - began
+        with trio.fail_after(PATIENCE):
+            while not value(await scrape(app), "store_healthy", store="postgres"):
+                pass
+
+    assert value(before, "store_healthy", store="postgres") == 1
+    assert value(found, "store_healthy", store="redis") == 1
+    assert value(again, "store_healthy", store="postgres") == 0
+    assert took < 1
 
 
 # What the metrics say
