@@ -278,6 +278,8 @@ async def test_what_happens_is_counted(make: Callable[..., Settings]) -> None:
             joined = await say(connection, "room:join", "room:joined", room=ROOM)
         for number in range(3):
             await say(ada, "message:send", "ack", room=ROOM, content="x", id=f"m{number}")
+        for text in ("y", "y"):  # the second changes nothing
+            await say(ada, "message:edit", "ack", room=ROOM, id="m1", content=text)
         await say(ada, "message:delete", "ack", room=ROOM, id="m0")
         before = await scrape(app)
         await app.lobby.syncer.sync_all()
@@ -288,11 +290,13 @@ async def test_what_happens_is_counted(make: Callable[..., Settings]) -> None:
 
     assert value(before, "connections", wire="native", transport="websocket") == 2
     assert (value(before, "users"), value(before, "rooms"), value(before, "members")) == (2, 1, 2)
-    assert value(before, "events_total") == value(before, "acks_total", durability="redis") == 4
-    assert value(before, "deliveries_total") == 8
+    kinds = {kind: value(before, "events_total", kind=kind) for kind in ("posted", "edited", "deleted")}
+    assert kinds == {"posted": 3, "edited": 1, "deleted": 1}
+    assert value(before, "acks_total", durability="redis") == 5
+    assert value(before, "deliveries_total") == 10
     assert value(before, "turn_size_count") >= 4
     assert value(before, "redis_call_seconds_count") >= 4
-    assert (value(before, "dirty_rooms"), value(before, "unarchived_events")) == (1, 4)
+    assert (value(before, "dirty_rooms"), value(before, "unarchived_events")) == (1, 5)
     assert (value(after, "dirty_rooms"), value(after, "unarchived_events")) == (0, 0)
     assert value(after, "sync_rows_total") == 3
     assert value(after, "postgres_call_seconds_count") >= 1
