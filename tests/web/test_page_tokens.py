@@ -63,6 +63,7 @@ def test_a_fresh_token_is_taken_before_the_old_one_ends(
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.locator("#connection")).to_have_text("")
     expect(page.locator("#message")).to_have_value("what I was about to say")
+    expect(page.locator("#message")).to_be_focused()
     expect(page.locator("#room-title")).to_have_text(room)
     assert said.count("welcome") == said.count("token:refreshed") == 1
     page.reload()

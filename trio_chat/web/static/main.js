@@ -55,7 +55,7 @@ const composer = new Composer({
   onEditLast: () => log.editLast(),
 });
 
-const renewal = new Renewal(renew);
+const renewal = new Renewal({ onToken: renew, onDone: () => composer.focus() });
 
 const rooms = new RoomList({ onOpen: openRoom, onLeave: leaveRoom });
 

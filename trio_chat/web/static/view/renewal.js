@@ -7,11 +7,14 @@ export class Renewal {
   #dialog = byId("renewal");
   #field = byId("fresh-token");
   #button = byId("renewal-yes");
-  #onToken;
+  #heed;
 
-  /** @param {(token: string) => Promise<string | null>} onToken goes on with it; resolves to what is wrong, if anything. */
-  constructor(onToken) {
-    this.#onToken = onToken;
+  /**
+   * @param {{onToken: (token: string) => Promise<string | null>, onDone: () => void}} heed goes on with a token, which
+   *     resolves to what is wrong with it, if anything; and knows that one does.
+   */
+  constructor(heed) {
+    this.#heed = heed;
     byId("renewal-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -40,11 +43,21 @@ export class Renewal {
       return;
     }
     this.#say("");
-    this.#button.disabled = true;
-    const problem = await this.#onToken(token);
-    this.#button.disabled = false;
-    if (problem === null) this.close();
-    else this.#complain(problem);
+    this.#try(true);
+    const problem = await this.#heed.onToken(token);
+    this.#try(false);
+    if (problem !== null) {
+      this.#complain(problem);
+    } else if (this.#dialog.open) {
+      this.close();
+      this.#heed.onDone();
+    }
+  }
+
+  /** Without a server it may take a while. */
+  #try(trying) {
+    this.#button.disabled = trying;
+    this.#button.textContent = trying ? "Trying…" : "Go on";
   }
 
   #complain(problem) {
