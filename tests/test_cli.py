@@ -164,19 +164,37 @@ def test_without_a_secret_it_is_the_one_of_the_data_directory(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["a\nb"], "user: "),
-        (["ada", "--role", "king"], "roles: expected any of admin, assistant, moderator, system"),
-        (["ada", "--room", "a b"], "rooms: "),
-        (["ada", "--expires-in", "0"], "expires_in: "),
+        (["a\nb"], r"USER='a\nb': expected 1-128 characters"),
+        (["ada", "--role", "king"], "--role=king: expected any of admin, assistant, moderator, system"),
+        (["ada", "--room", "a b"], "--room=a b: expected 1-128 characters"),
+        (["ada", "--expires-in", "0"], "expires_in=0: expected"),
     ],
 )
 def test_a_token_that_nobody_would_accept_is_not_made(
     capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
 ) -> None:
-    """The problem says what was expected."""
+    """The problem says what it was, and what was expected."""
     assert main(["token", *arguments]) == 1
     [complaint] = complaints(capsys)
     assert complaint.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["bad room"], "ROOM=bad room: expected 1-128 characters of A-Z a-z 0-9 _ . : / @ -"),
+        (["room", "--user", ""], "--user=: expected 1-128 characters without control characters"),
+        (["x" * 999], "ROOM=xxx"),
+    ],
+)
+def test_nobody_connects_to_follow_what_is_no_room(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
+    """The problem says what it was, briefly, and what was expected."""
+    complaint = complaint_of(["tail", *arguments], capsys)
+
+    assert complaint.startswith(problem)
+    assert len(complaint) < 400
 
 
 # check

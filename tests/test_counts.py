@@ -39,6 +39,16 @@ def test_a_turn_counts_its_events_for_each_member() -> None:
     assert (sum(found.turns.counts), found.turns.total) == (2, 6.0)
 
 
+def test_edits_and_deletes_are_among_the_events() -> None:
+    """Told apart, and told of only where there are any."""
+    counts = TurnCounts()
+    counts.note_turn(5, 5, 1, "redis")
+    counts.note_changes(2, 1)
+    found = counts.statistics()
+
+    assert (found.events, found.edited, found.deleted) == (5, 2, 1)
+
+
 def test_resumes_are_counted_by_their_outcome() -> None:
     """Those that got exactly what was missed, and those that got everything anew."""
     counts = TurnCounts()

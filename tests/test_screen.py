@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -34,6 +35,16 @@ def test_a_terminal_shows_what_is_done_and_how_much_of_it(alive: bool) -> None:
 def test_elsewhere_only_what_is_to_stay_is_written(alive: bool) -> None:
     """A log file has no use for bars."""
     assert drawn(terminal=False, alive=alive) == "R0 held [so to say]\n"
+
+
+def test_what_is_piped_on_meanwhile_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """Though somebody watches on a terminal."""
+    paper = io.StringIO()
+    with Screen(Console(file=paper, force_terminal=True, width=100)):
+        sys.stdout.write("an outcome\n")
+
+    assert capsys.readouterr().out == "an outcome\n"
+    assert "an outcome" not in paper.getvalue()
 
 
 def test_standard_output_is_left_to_the_outcome(capsys: pytest.CaptureFixture[str]) -> None:

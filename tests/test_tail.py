@@ -271,14 +271,16 @@ async def test_a_token_that_is_refused_is_the_end(house: House) -> None:
     """Trying again would not help."""
     await house.open(auth_mode="token", auth_secret="a-secret-of-more-than-thirty-two-bytes")
 
-    assert await _refused(house, token="x.y.z") == "token: not accepted; connect with a new one"
+    where = f"room at {house.url}"
+    assert await _refused(house, token="x.y.z") == f"{where}: token: not accepted; connect with a new one"
 
 
 async def test_a_room_that_is_refused_is_the_end(house: House) -> None:
-    """It says what the server said."""
+    """It says which, and what the server said."""
     await house.open()
+    said = await _refused(house, room="a room", user="tail")
 
-    assert (await _refused(house, room="a room", user="tail")).startswith("room: expected 1-128 characters")
+    assert said.startswith(f"a room at {house.url}: room: expected 1-128 characters")
 
 
 async def test_a_place_that_is_no_chat_is_the_end(house: House) -> None:

@@ -16,10 +16,13 @@ from typing_extensions import override
 from trio_chat import bench
 from trio_chat.app import load_tls, url_of
 from trio_chat.clients.auth import Authenticator, make_token, with_secret
-from trio_chat.errors import SettingsError, TrioChatError
+from trio_chat.clients.identity import check_pattern, check_token_role, check_user
+from trio_chat.clients.native_requests import brief
+from trio_chat.errors import BadRequest, SettingsError, TrioChatError
 from trio_chat.failures import describe, leaves
 from trio_chat.live_rooms import NoRooms
 from trio_chat.logs import JsonFormatter, configure_logging
+from trio_chat.message import check_room
 from trio_chat.screen import Screen
 from trio_chat.serve import serve
 from trio_chat.settings import Settings, add_arguments
@@ -232,9 +235,24 @@ async def _reach(settings: Settings) -> list[str]:
     return problems
 
 
+def _expect(name: str, value: str, check: Callable[[str], object]) -> None:
+    """Have an argument judged. What is said against it shows it, as with settings."""
+    try:
+        check(value)
+    except BadRequest as error:
+        shown = brief(value if value.isprintable() else ascii(value))
+        expected = str(error).partition(": ")[2]
+        raise BadRequest(f"{name}={shown}: {expected}") from None
+
+
 def _token(arguments: argparse.Namespace, settings: Settings) -> int:
-    settings = with_secret(settings)
-    print(make_token(settings, arguments.user, arguments.room or ["*"], arguments.role, arguments.expires_in))
+    rooms = arguments.room or ["*"]
+    _expect("USER", arguments.user, check_user)
+    for room in rooms:
+        _expect("--room", room, check_pattern)
+    for role in arguments.role:
+        _expect("--role", role, check_token_role)
+    print(make_token(with_secret(settings), arguments.user, rooms, arguments.role, arguments.expires_in))
     return 0
 
 
@@ -268,6 +286,8 @@ async def _sync_now(settings: Settings) -> int:
 
 def _tail(arguments: argparse.Namespace, settings: Settings) -> int:
     user, room, token = arguments.user, arguments.room, arguments.token
+    _expect("ROOM", room, check_room)
+    _expect("--user", user, check_user)
     if token is None and settings.auth_mode == "token":
         settings = with_secret(settings)
 

@@ -82,6 +82,8 @@ class TurnStatistics(msgspec.Struct, frozen=True):
     Attributes:
         turns: how much mail each turn took.
         events: messages posted, edited and deleted.
+        edited: those of them that were edits.
+        deleted: and those that deleted something.
         deliveries: events times the members who were told of them.
         acks: those events, by the step of the ladder their ack named.
         resumed: joins from a position that got exactly what was missed.
@@ -91,6 +93,8 @@ class TurnStatistics(msgspec.Struct, frozen=True):
 
     turns: Distribution
     events: int
+    edited: int
+    deleted: int
     deliveries: int
     acks: Mapping[str, int]
     resumed: int
@@ -101,11 +105,11 @@ class TurnStatistics(msgspec.Struct, frozen=True):
 class TurnCounts:
     """What the rooms of a lobby do, noted once a turn. Lives as long as the lobby."""
 
-    __slots__ = ("_acks", "_deliveries", "_turns", "expired", "restarted", "resumed")
+    __slots__ = ("_acks", "_deleted", "_deliveries", "_edited", "_turns", "expired", "restarted", "resumed")
 
     def __init__(self) -> None:
         self._turns = Histogram(TURN_SIZES)
-        self._deliveries = 0
+        self._deliveries = self._edited = self._deleted = 0
         self._acks = {"memory": 0, "redis": 0, "replicated": 0, "archive": 0}
         self.resumed = self.restarted = self.expired = 0
 
@@ -127,6 +131,11 @@ class TurnCounts:
             self._deliveries += events * members
             self._acks[durability] += events
 
+    def note_changes(self, edited: int, deleted: int) -> None:
+        """Tell how many of a turn's events were edits, and how many deleted something. Most turns have neither."""
+        self._edited += edited
+        self._deleted += deleted
+
     def note_resume(self, *, exact: bool) -> None:
         """Count a join from a position."""
         if exact:
@@ -139,6 +148,8 @@ class TurnCounts:
         return TurnStatistics(
             turns=self._turns.statistics(),
             events=sum(self._acks.values()),
+            edited=self._edited,
+            deleted=self._deleted,
             deliveries=self._deliveries,
             acks=dict(self._acks),
             resumed=self.resumed,

@@ -368,6 +368,8 @@ class Room:
                 outlet.let_go()
         self._turn = None
         self._counts.note_turn(turn.size, turn.events, members, self.ledger.durability(self._told[1]))
+        if turn.edited or turn.deleted:
+            self._counts.note_changes(turn.edited, turn.deleted)
         hurry = self.audience.restless or self.ledger.degraded or not self.ledger.history.top
         if self._resting and (self._alarmless or hurry):
             self._alarm.deadline = min(self._wake_at(), self._alarm.deadline)

@@ -5,6 +5,7 @@ It is on standard error, so that what is printed at the end can be piped on.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -40,7 +41,13 @@ class Screen:
         self.visible = console.is_terminal
         self._console = console
         self._progress = Progress(
-            *columns, console=console, auto_refresh=alive, transient=True, disable=not self.visible
+            *columns,
+            console=console,
+            auto_refresh=alive,
+            transient=True,
+            # On a terminal it is written above the line; what is piped on stays in the pipe.
+            redirect_stdout=sys.stdout.isatty(),
+            disable=not self.visible,
         )
         self._stage = self._progress.add_task("", words="")
 

@@ -145,8 +145,9 @@ class _Tail:
                 self._arrive(said)
             case "error":
                 # It asks for nothing but the room: without that there is nothing to wait for on this connection.
-                refusal = Unavailable if said["temporary"] else BadRequest
-                raise refusal(said["message"])
+                if said["temporary"]:
+                    raise Unavailable(said["message"])
+                raise BadRequest(f"{self._room} at {self._url}: {said['message']}")
             case _ if "epoch" in said and "seq" in said:
                 # "room:joined" names the position that is reached when what follows has been heard too.
                 self._position = {"epoch": said["epoch"], "seq": said["seq"]}

@@ -65,6 +65,8 @@ class Turn:
     Attributes:
         size: how much mail it took.
         events: how many changes the members were told of.
+        edited: how many of them are edits.
+        deleted: how many of them delete a message.
         outlets: the ways to all who hear a message of theirs and get an answer to it, to be held meanwhile.
     """
 
@@ -81,7 +83,7 @@ class Turn:
     ) -> None:
         self.undecided = deque(mails)
         self.size = len(self.undecided)
-        self.events = 0
+        self.events = self.edited = self.deleted = 0
         self.outlets: list[Outlet] = []
         self.ledger = ledger
         self.history = ledger.history
@@ -139,7 +141,7 @@ class Turn:
                     self.outlets.append(mail.outlet)
                 return change
             case Edit():
-                return self.history.edit(
+                change = self.history.edit(
                     mail.id,
                     user=mail.user,
                     moderator=mail.moderator,
@@ -147,8 +149,12 @@ class Turn:
                     metadata=mail.metadata,
                     now=self._now,
                 )
+                self.edited += change.event is not None
+                return change
             case Delete():
-                return self.history.delete(mail.id, user=mail.user, moderator=mail.moderator, now=self._now)
+                change = self.history.delete(mail.id, user=mail.user, moderator=mail.moderator, now=self._now)
+                self.deleted += change.event is not None
+                return change
             case _:
                 assert_never(mail)
 

@@ -24,6 +24,7 @@ from trio_chat.clients.server import serve_clients
 from trio_chat.stores.places import Stores
 from trio_chat.web.api.site import ApiSite
 from trio_chat.web.app import make_web_app
+from trio_chat.web.health import Readiness
 from trio_chat.web.metrics import Metrics
 
 PATIENCE = 5
@@ -145,7 +146,9 @@ async def serving(**changes: Any) -> AsyncIterator[Site]:
     async with open_lobby(hot=hot, archive=archive, settings=settings) as lobby:
         authenticator, patience = Authenticator(settings), Patience(settings.hello_timeout)
         registry = Registry(settings.max_connections_per_user)
-        metrics = Metrics(Stores(hot, archive, "memory", "memory"), lobby, settings.longest_sync_lag)
+        limit = settings.longest_sync_lag
+        readiness = Readiness(hot, archive, lobby.syncer, limit)
+        metrics = Metrics(Stores(hot, archive, "memory", "memory"), lobby, readiness, limit)
         admit = partial(_check_origin, settings)
         api = ApiSite(lobby, authenticator, registry, admit, metrics.moment)
         http = HttpSide(make_web_app(settings, api), _limits(settings))

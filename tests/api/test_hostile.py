@@ -278,6 +278,14 @@ async def test_json_has_many_names(site: Site, kind: str) -> None:
     assert answer.status == 201
 
 
+async def test_half_a_character_is_called_that(site: Site) -> None:
+    """JavaScript makes it by cutting an emoji in two."""
+    answer = await site.ask("POST", MESSAGES, raw=rb'{"content":"\ud83d"}')
+
+    assert answer.outcome == (400, "bad_request")
+    assert "body: half a character (a lone surrogate) is none" in answer.said["message"]
+
+
 async def test_a_body_where_there_is_none_is_refused(site: Site) -> None:
     """It may have been meant for another path."""
     answer = await site.ask("DELETE", f"{MESSAGES}/m-1", {"content": "x"})

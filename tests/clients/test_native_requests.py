@@ -82,6 +82,25 @@ def test_what_is_not_ours_is_refused(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "half", [r"\ud83d", r"\ude00", r"\ude00\ud83d", r"\uD83Dx", r"\ud83d\n", r"\"\ud83d"]
+)
+def test_half_a_character_is_called_that(half: str) -> None:
+    """Wherever it is; what only looks like it, or is cut short, is called something else."""
+    for text in (
+        '{"type":"message:send","room":"r","content":"HALF"}',
+        '{"type":"message:send","room":"r","content":"c","metadata":{"HALF":1}}',
+    ):
+        with pytest.raises(BadRequest, match="half a character"):
+            decode(text.replace("HALF", half).encode())
+    for text in (
+        r'{"type":"message:send","room":"r","content":"\\ud83d"',
+        r'{"type":"message:send","room":"r","content":"\ud83',
+    ):
+        with pytest.raises(BadRequest, match="truncated"):
+            decode(text.encode())
+
+
+@pytest.mark.parametrize(
     "text",
     [
         b' {"type" : "heartbeat"}\r\n',

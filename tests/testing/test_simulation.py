@@ -18,7 +18,7 @@ from trio_chat.stores.base import Append, Session
 from trio_chat.testing import simulate
 from trio_chat.testing.simulation import Plan, plan_of, run_plan, shrink
 from trio_chat.testing.simulation import plan as do
-from trio_chat.testing.simulation.many import failures
+from trio_chat.testing.simulation.many import Failed, failures
 from trio_chat.testing.simulation.network import Connection, Network
 from trio_chat.testing.simulation.store import RestartingHotStore
 from trio_chat.testing.verdict import log as it
@@ -194,6 +194,17 @@ def test_command_succeeds_where_nothing_is_found(capsys: pytest.CaptureFixture[s
 def test_seeds_on_several_processes() -> None:
     """Other processes try them, too. It takes as long as it takes to start two."""
     assert list(failures(range(2), jobs=2)) == []
+
+
+def test_one_is_told_how_far_it_has_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each few seeds, and before what they have found is."""
+    monkeypatch.setattr(
+        "trio_chat.testing.simulation.many.try_seeds", lambda seeds, _: [Failed(seeds[0], ())]
+    )
+    told: list[int] = []
+    told.extend(failure.seed for failure in failures(range(60), jobs=1, watch=told.append))
+
+    assert told == [25, 0, 50, 25, 60, 50]
 
 
 # --- what it stands on

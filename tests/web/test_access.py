@@ -50,6 +50,21 @@ def test_the_way_in_is_accessible(visit: Visitors, site: Site, look: dict[str, A
     expect_accessible(page, "with a complaint")
 
 
+def test_asking_for_a_fresh_token_is_accessible(
+    visit: Visitors, with_tokens: Site, room: str, look: dict[str, Any]
+) -> None:
+    """The words above the room, and the form with a complaint. The server of its own takes a second to start."""
+    token = with_tokens.served.run("token", "ada", "--expires-in", "25").stdout.strip()
+    page = visit(f"{with_tokens.address}#token={token}&room={room}", **look)
+    expect(page.locator("#connection")).to_contain_text("Your token expires at")
+    expect_accessible(page, "soon")
+    page.get_by_role("button", name="Enter a fresh one").click()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#renewal-problem")).to_contain_text("This is no token")
+
+    expect_accessible(page, "with a complaint")
+
+
 def test_a_room_is_accessible(visit: Visitors, site: Site, room: str, look: dict[str, Any]) -> None:
     """Without a word, with all kinds of messages, while one is edited or deleted, and with its other panes."""
     page = visit(site.address, "ada", room, **look)

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,6 +222,51 @@ def test_this_machine_has_many_addresses(host: str, local: bool) -> None:
     assert is_loopback(host) is local
 
 
+@contextmanager
+def frozen(postgres: EmbeddedPostgres, psql: Callable[[str, str], str]) -> Iterator[None]:
+    """Stop a Postgres for as long as the block, with whatever serves its clients: it accepts, and never answers."""
+    clients = (
+        "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+    )
+    serving = [int(pid) for pid in psql(postgres.url, clients).split()]
+    postgres.pause()
+    for pid in serving:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        postgres.resume()
+        for pid in serving:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_postgres_that_is_frozen_is_told(
+    make: Callable[..., Settings], own_postgres: EmbeddedPostgres, psql: Callable[[str, str], str]
+) -> None:
+    """Though it takes connections, and nobody has anything to write.
+
+    Whoever asks waits two seconds for it, and who asks next does not; an answer counts for three.
+    """
+    async with open_app(make(database_url=own_postgres.url)) as app:
+        before = await scrape(app)
+        with frozen(own_postgres, psql):
+            with trio.fail_after(PATIENCE):
+                while value(found := await scrape(app), "store_healthy", store="postgres"):
+                    pass
+            began = trio.current_time()
+            again = await scrape(app)
+            took = trio.current_time() - began
+        with trio.fail_after(PATIENCE):
+            while not value(await scrape(app), "store_healthy", store="postgres"):
+                pass
+
+    assert value(before, "store_healthy", store="postgres") == 1
+    assert value(found, "store_healthy", store="redis") == 1
+    assert value(again, "store_healthy", store="postgres") == 0
+    assert took < 1
+
+
 # What the metrics say
 
 
@@ -232,6 +278,8 @@ async def test_what_happens_is_counted(make: Callable[..., Settings]) -> None:
             joined = await say(connection, "room:join", "room:joined", room=ROOM)
         for number in range(3):
             await say(ada, "message:send", "ack", room=ROOM, content="x", id=f"m{number}")
+        for text in ("y", "y"):  # the second changes nothing
+            await say(ada, "message:edit", "ack", room=ROOM, id="m1", content=text)
         await say(ada, "message:delete", "ack", room=ROOM, id="m0")
         before = await scrape(app)
         await app.lobby.syncer.sync_all()
@@ -242,11 +290,13 @@ async def test_what_happens_is_counted(make: Callable[..., Settings]) -> None:
 
     assert value(before, "connections", wire="native", transport="websocket") == 2
     assert (value(before, "users"), value(before, "rooms"), value(before, "members")) == (2, 1, 2)
-    assert value(before, "events_total") == value(before, "acks_total", durability="redis") == 4
-    assert value(before, "deliveries_total") == 8
+    kinds = {kind: value(before, "events_total", kind=kind) for kind in ("posted", "edited", "deleted")}
+    assert kinds == {"posted": 3, "edited": 1, "deleted": 1}
+    assert value(before, "acks_total", durability="redis") == 5
+    assert value(before, "deliveries_total") == 10
     assert value(before, "turn_size_count") >= 4
     assert value(before, "redis_call_seconds_count") >= 4
-    assert (value(before, "dirty_rooms"), value(before, "unarchived_events")) == (1, 4)
+    assert (value(before, "dirty_rooms"), value(before, "unarchived_events")) == (1, 5)
     assert (value(after, "dirty_rooms"), value(after, "unarchived_events")) == (0, 0)
     assert value(after, "sync_rows_total") == 3
     assert value(after, "postgres_call_seconds_count") >= 1

@@ -194,6 +194,34 @@ def test_a_draft_outlives_the_page(visit: Visitors, site: Site, room: str) -> No
         expect(ada.locator("#message")).to_have_value("")
 
 
+def test_a_change_that_was_begun_waits_in_its_room(visit: Visitors, site: Site, room: str) -> None:
+    """One may look into another room, or ask to edit it once more; Escape gives it up for good."""
+    ada = visit(site.address, "ada", room)
+    write(ada, "helo")
+    expect(ada.locator(".row.stored")).to_have_count(1)
+    ada.keyboard.press("ArrowUp")
+    editor = ada.get_by_label("Edit your message")
+    editor.fill("hello, and what else")
+    ada.get_by_label("Join a room").fill(f"{room}/aside")
+    ada.keyboard.press("Enter")
+    expect(ada.locator("#room-title")).to_have_text(f"{room}/aside")
+    expect(editor).to_have_count(0)
+    ada.locator("#room-list .room").first.click()
+    expect(editor).to_have_value("hello, and what else")
+    ada.locator("#message").press("ArrowUp")
+    expect(editor).to_be_focused()
+    ada.keyboard.type(" there was")
+    ada.keyboard.press("Enter")
+    expect_messages(ada, "hello, and what else there was")
+    expect(ada.locator(".row.stored .edited")).to_have_count(1)
+
+    ada.keyboard.press("ArrowUp")
+    editor.fill("never mind")
+    ada.keyboard.press("Escape")
+    ada.keyboard.press("ArrowUp")
+    expect(editor).to_have_value("hello, and what else there was")
+
+
 def test_the_address_stays_that_of_the_room(visit: Visitors, site: Site, room: str) -> None:
     """Whoever skips to writing, or follows a link to what is no room, still has a link to where they are."""
     ada = visit(site.address, "ada", room)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, cast
 
@@ -31,13 +32,32 @@ def decode(text: bytes) -> Request:
         request: Request = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise BadRequest(
-            f"expected one of the requests of the protocol as a JSON object: {brief(str(error))}"
+            f"expected one of the requests of the protocol as a JSON object: {complaint(error, text)}"
         ) from None
     except (RecursionError, UnicodeDecodeError):
         raise BadRequest(f"expected a JSON object in UTF-8, {_NESTED}") from None
     if doubled(text):
         raise BadRequest("the same field is given twice; give each once")
     return check(request)
+
+
+def complaint(error: msgspec.MsgspecError, text: bytes) -> str:
+    """Return what is wrong with a JSON text that msgspec refuses, briefly."""
+    # Of half a character it says where it looked for the other half, or that the text were cut short.
+    if not isinstance(error, msgspec.ValidationError) and _has_halves(text):
+        return "half a character (a lone surrogate) is none; send both halves, or leave it out"
+    return brief(str(error))
+
+
+def _has_halves(text: bytes) -> bool:
+    """Whether JSON holds half a character, as JavaScript makes by cutting an emoji in two."""
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def brief(text: str) -> str:

@@ -110,7 +110,9 @@ def make_token(
             ["AUTH_SECRET: expected it; without it tokens are made by whoever has the private key"]
         )
     if not 0 < expires_in <= MAX_TOKEN_SECONDS:
-        raise BadRequest(f"expires_in: expected a number of seconds, above 0 and at most {MAX_TOKEN_SECONDS}")
+        raise BadRequest(
+            f"expires_in={expires_in:g}: expected a number of seconds, above 0 and at most {MAX_TOKEN_SECONDS}"
+        )
     check_user(user)
     now = clock()
     claims: dict[str, Any] = {

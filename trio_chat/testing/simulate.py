@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trio_chat.screen import Screen
 from trio_chat.testing.simulation import Plan, plan_of, run_plan, shrink
-from trio_chat.testing.simulation.many import failures
+from trio_chat.testing.simulation.many import Failed, failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,22 +57,40 @@ def _parser() -> argparse.ArgumentParser:
 def _try(options: argparse.Namespace, *, excuse_reuse: bool) -> int:
     seeds = range(options.first, options.first + options.seeds)
     began = time.perf_counter()
-    failed = 0
-    for failure in failures(seeds, jobs=options.jobs, excuse_reuse=excuse_reuse):
-        failed += 1
-        rest = len(failure.findings) - _SHOWN
-        more = [f"... and {rest} more"] if rest > 0 else []
-        _say(f"seed {failure.seed} finds:", *(found[:_LONGEST] for found in failure.findings[:_SHOWN]), *more)
-        plan = smaller(plan_of(failure.seed), excuse_reuse=excuse_reuse)
-        _say("It needs no more than:", *(f"    {item}" for item in plan.items))
-        if options.keep is not None:
-            options.keep.mkdir(parents=True, exist_ok=True)
-            path = options.keep / f"seed-{failure.seed}.json"
-            path.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
-            _say(f"kept as {path}")
+    done = failed = 0
+    with Screen(alive=True) as screen:
+
+        def show(stage: str = "trying seeds") -> None:
+            screen.show(stage, done / max(len(seeds), 1), f"{done} of {len(seeds)}, {failed} failed")
+
+        def watch(tried: int) -> None:
+            nonlocal done
+            done = tried
+            show()
+
+        show()
+        for failure in failures(seeds, jobs=options.jobs, excuse_reuse=excuse_reuse, watch=watch):
+            failed += 1
+            show(f"making seed {failure.seed} smaller")
+            _tell(failure, options.keep, excuse_reuse=excuse_reuse)
+            show()
     took = time.perf_counter() - began
     _say(f"{len(seeds)} seeds in {took:.1f} s, {failed} failed")
     return 1 if failed else 0
+
+
+def _tell(failure: Failed, keep: Path | None, *, excuse_reuse: bool) -> None:
+    """Print what a seed finds, make its plan smaller, print that and keep it."""
+    rest = len(failure.findings) - _SHOWN
+    more = [f"... and {rest} more"] if rest > 0 else []
+    _say(f"seed {failure.seed} finds:", *(found[:_LONGEST] for found in failure.findings[:_SHOWN]), *more)
+    plan = smaller(plan_of(failure.seed), excuse_reuse=excuse_reuse)
+    _say("It needs no more than:", *(f"    {item}" for item in plan.items))
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        path = keep / f"seed-{failure.seed}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
+        _say(f"kept as {path}")
 
 
 def smaller(plan: Plan, *, excuse_reuse: bool = True) -> Plan:

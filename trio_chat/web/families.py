@@ -81,7 +81,16 @@ _GAUGES: Final = (
 )
 
 _COUNTERS: Final = (
-    _ServerRow("events", "Messages posted, edited and deleted.", lambda m: m.turns.events),
+    _ServerRow(
+        "events",
+        "Messages posted, edited and deleted.",
+        lambda m: {
+            ("posted",): m.turns.events - m.turns.edited - m.turns.deleted,
+            ("edited",): m.turns.edited,
+            ("deleted",): m.turns.deleted,
+        },
+        ("kind",),
+    ),
     _ServerRow("deliveries", "Events times the members who were told of them.", lambda m: m.turns.deliveries),
     _ServerRow(
         "acks",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trio_chat.lobby import Lobby
     from trio_chat.room import Room
     from trio_chat.stores.places import Stores
+    from trio_chat.web.health import Readiness
 
 _MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -67,11 +68,12 @@ class Metrics(Collector):
 
     media_type = _MEDIA_TYPE
 
-    def __init__(self, stores: Stores, lobby: Lobby, longest_lag: float) -> None:
+    def __init__(self, stores: Stores, lobby: Lobby, readiness: Readiness, longest_lag: float) -> None:
         """Make a registry for the parts of one server; `longest_lag` is `Settings.longest_sync_lag`."""
         self.servers: Servers | None = None
         self._stores = stores
         self._lobby = lobby
+        self._readiness = readiness
         self._longest_lag = longest_lag
         self._last: Moment | None = None
         self._registry = CollectorRegistry()
@@ -94,7 +96,11 @@ class Metrics(Collector):
         return iter(()) if self._last is None else families(self._last)
 
     async def moment(self, look: Callable[[Room], None] | None = None) -> Moment:
-        """Return the statistics of all parts, as they are now; `look` is shown each room. Cancelling is safe."""
+        """Return the statistics of all parts, as they are now; `look` is shown each room. Cancelling is safe.
+
+        Redis is asked now and then anyhow. Postgres is not, and one that is frozen does not tell: so it is asked here.
+        """
+        report = await self._readiness.report()
         lobby = await self._lobby.survey(look)
         hot, archive = self._stores.hot, self._stores.archive
         return Moment(
@@ -103,7 +109,7 @@ class Metrics(Collector):
             sync=self._lobby.syncer.statistics(),
             longest_lag=self._longest_lag,
             hot_healthy=hot.healthy,
-            archive_healthy=archive.healthy,
+            archive_healthy=archive.healthy and report.checks["postgres"].ok,
             redis=hot.statistics() if isinstance(hot, RedisHotStore) else None,
             postgres=archive.statistics() if isinstance(archive, PostgresArchive) else None,
             clients=None if self.servers is None else self.servers.moment(),

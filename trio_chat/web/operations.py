@@ -51,7 +51,7 @@ class Operations:
         self._token = settings.metrics_token
         limit = settings.longest_sync_lag
         self._readiness = Readiness(stores.hot, stores.archive, lobby.syncer, limit)
-        self._metrics = Metrics(stores, lobby, limit)
+        self._metrics = Metrics(stores, lobby, self._readiness, limit)
 
     @override
     def __repr__(self) -> str:

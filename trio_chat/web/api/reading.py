@@ -18,7 +18,7 @@ import msgspec
 import trio
 from starlette.requests import ClientDisconnect
 
-from trio_chat.clients.native_requests import brief, doubled
+from trio_chat.clients.native_requests import brief, complaint, doubled
 from trio_chat.errors import BadRequest
 from trio_chat.web.api.problems import Refusal
 
@@ -127,7 +127,9 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     try:
         found = msgspec.json.decode(body, type=kind)
         twice = doubled(body)
-    except (BadRequest, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
+        raise Refusal(400, f"body: {complaint(error, body)}") from None
+    except BadRequest as error:
         raise Refusal(400, f"body: {brief(str(error))}") from None
     except (RecursionError, UnicodeDecodeError):
         raise Refusal(400, "body: expected a JSON object in UTF-8, not nested so deep") from None

@@ -1,37 +1,35 @@
 // The page, wired together: who one is, the rooms, and what is drawn when something has changed.
 
+import { isAboutToken } from "./core/advice.js";
 import { roomProblem } from "./core/names.js";
 import { Chat } from "./net/chat.js";
-import {
-  forgetRoom, fragment, remember, rememberRoom, remembered, rememberedRooms, takeToken,
-} from "./net/identity.js";
+import { forgetRoom, fragment, rememberRoom, remembered, rememberedRooms, takeToken } from "./net/identity.js";
+import { Pass } from "./net/pass.js";
 import { Composer } from "./view/composer.js";
 import { byId, prepareSkip } from "./view/dom.js";
 import { hideEntry, prepareEntry, showEntry } from "./view/entry.js";
 import { Log } from "./view/log.js";
 import { confirmed, notify, prepareDialog, showConnection } from "./view/notices.js";
 import { showPeople, showTyping } from "./view/people.js";
+import { Renewal } from "./view/renewal.js";
 import { RoomList } from "./view/rooms.js";
 import { prepareTheme } from "./view/theme.js";
 
 const TIMES = 20_000;
 const TITLE = document.title;
-// Close codes that are the user's business (docs/protocol.md).
-const TOKEN_EXPIRED = 4401;
-const UNAUTHORIZED = 4501;
-const TOO_MANY = 4529;
 
 const mode = document.documentElement.dataset.auth;
 const socket = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
-let identity = null;
+const pass = new Pass(mode === "insecure");
 
-const chat = new Chat(socket, () => identity, {
+const chat = new Chat(socket, () => pass.identity, {
   onState,
   onUser,
   onRoom: () => draw(),
   onMessage: () => {},
   onProblem: notify,
 });
+pass.chat = chat;
 
 const log = new Log(byId("log"), {
   onOlder: () => chat.open && chat.older(chat.open),
@@ -57,13 +55,14 @@ const composer = new Composer({
   onEditLast: () => log.editLast(),
 });
 
+const renewal = new Renewal({ onToken: renew, onDone: () => composer.focus() });
+
 const rooms = new RoomList({ onOpen: openRoom, onLeave: leaveRoom });
 
 // --- who one is
 
 function start(found) {
-  identity = found;
-  remember(found);
+  pass.hold(found);
   hideEntry();
   chat.restart();
 }
@@ -78,24 +77,37 @@ function onUser(user) {
 }
 
 function onState(state) {
-  const refused = state.name === "refused" ? { ...state, text: reasonOf(state) } : state;
-  showConnection(refused, () => (chat.state.name === "refused" ? chat.restart() : chat.hurry()));
-  if (state.code === TOKEN_EXPIRED || state.code === UNAUTHORIZED) showEntry(mode, refused.text);
+  pass.hear(state);
+  showState(state);
+  if (pass.lapsed(state)) {
+    showPane("chat"); // where it is said
+  } else if (isAboutToken(state)) {
+    renewal.close();
+    showEntry(mode, pass.why(state));
+  }
   draw();
 }
 
-function reasonOf({ code, reason }) {
-  const known = {
-    [TOKEN_EXPIRED]: "Your token has expired. Come in with a fresh one; nothing you wrote is lost.",
-    [UNAUTHORIZED]: mode === "insecure" ? reason : "The server does not accept this token. Ask for another one.",
-    [TOO_MANY]: "You are connected as often as the server allows. Close another tab, then try again.",
-  };
-  return known[code] ?? `The server has ended the connection (${code}${reason ? `: ${reason}` : ""}).`;
+function showState(state) {
+  showConnection({ ...state, ...pass.remarkOn(state) }, mendConnection);
+}
+
+function mendConnection() {
+  if (pass.lapsed(chat.state) || chat.state.name === "online") renewal.open();
+  else if (chat.state.name === "refused") chat.restart();
+  else chat.hurry();
+}
+
+/** Go on with a fresh token. @returns {Promise<string | null>} what is wrong with it, if anything. */
+async function renew(token) {
+  const problem = await pass.renew(token);
+  if (problem === null) notify("You go on with the fresh token.");
+  showState(chat.state);
+  return problem;
 }
 
 function signOut() {
-  remember(null);
-  identity = null;
+  pass.hold(null);
   chat.stop();
   composer.end();
   setAddress(null, false);
@@ -242,6 +254,7 @@ document.addEventListener("visibilitychange", () => {
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => chat.signs.stir(chat.open), { passive: true });
 setInterval(() => {
   log.tick();
+  showState(chat.state);
   draw();
 }, TIMES);
 

@@ -7,6 +7,7 @@ import { problemOf } from "../core/advice.js";
 import { Room } from "../core/room.js";
 import { moderates } from "../core/token.js";
 import { Outbox } from "./outbox.js";
+import { Renewing } from "./renewing.js";
 import { Signs } from "./signs.js";
 import { Refused, Wire } from "./wire.js";
 
@@ -22,6 +23,7 @@ export class Chat {
   #window = 1000;
   #entering = false;
   #hello;
+  #renewing;
 
   /**
    * @param {string} url where the wire connects to.
@@ -42,6 +44,7 @@ export class Chat {
       onWelcome: (said) => this.#onWelcome(said),
       onSaid: (said) => this.#onSaid(said),
     });
+    this.#renewing = new Renewing(this.#wire);
     /** What the user says. */
     this.outbox = new Outbox(this.#wire, {
       onRoom: heed.onRoom,
@@ -62,6 +65,28 @@ export class Chat {
 
   hurry() {
     this.#wire.hurry();
+  }
+
+  /**
+   * Go on with another token of the same user, which `hello` says from now on.
+   *
+   * @param {string} token
+   * @returns {Promise<string | null>} see `Renewing.renew`.
+   */
+  async renew(token) {
+    const problem = await this.#renewing.renew(token);
+    if (problem !== null) return problem;
+    for (const room of this.rooms.values()) {
+      this.#introduce(room);
+      room.problem = null; // perhaps it opens more
+    }
+    this.#enterAll();
+    return null;
+  }
+
+  /** @returns {boolean} whether one comes back with a token that may be no good. */
+  get renewing() {
+    return this.#renewing.open;
   }
 
   /** Leave everything behind. */
@@ -116,6 +141,7 @@ export class Chat {
       this.signs.forget();
     }
     this.#heed.onState(state);
+    this.#renewing.hear(state);
   }
 
   #onWelcome(said) {
@@ -134,6 +160,9 @@ export class Chat {
     if (said.type === "error" && said.code === "room_closed" && said.ref === undefined) {
       room.lose();
       sleep(5_000).then(() => this.#enterAll());
+    } else if (said.type === "error" && said.code === "forbidden" && said.ref === undefined) {
+      room.lose(); // a fresh token opens fewer rooms than the last one
+      room.problem = problemOf(said);
     }
     const entry = room.hear(said);
     if (said.type === "presence:list") this.#onEntered(room);

@@ -33,6 +33,9 @@ export function remember(identity, key = KEY) {
   keep("sessionStorage", key, identity);
 }
 
+/** What is said of a text in which there is no token. */
+export const NO_TOKEN = "This is no token. It is one long line with two dots in it.";
+
 /** @param {string} text what somebody has pasted: a token, or a link with one. @returns {string | null} */
 export function tokenIn(text) {
   const bare = text.trim();

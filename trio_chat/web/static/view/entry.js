@@ -1,6 +1,6 @@
 // The way in: a name where nobody checks it, a token otherwise.
 
-import { tokenIn } from "../net/identity.js";
+import { NO_TOKEN, tokenIn } from "../net/identity.js";
 import { byId } from "./dom.js";
 
 const LONGEST = 128;
@@ -48,7 +48,7 @@ function named() {
 function tokened() {
   const field = byId("token");
   const token = tokenIn(field.value);
-  if (token === null) return problem("This is no token. It is one long line with two dots in it.");
+  if (token === null) return problem(NO_TOKEN);
   field.value = "";
   return { token };
 }

@@ -19,7 +19,8 @@ export class Log {
   #rows = new Map();
   #room = null;
   #count = SCREENS;
-  #editing = null;
+  /** Of each room the message that is being edited, by its key, and how far one has got. One comes back to it. */
+  #edits = new WeakMap();
   #following = true;
   #headings = new Map();
   #top = new Top(() => this.#older());
@@ -93,7 +94,6 @@ export class Log {
     this.#room = room;
     this.#rows.clear();
     this.#count = SCREENS;
-    this.#editing = null;
     this.#walk.forget();
     this.#following = true;
     this.#root.replaceChildren();
@@ -125,15 +125,16 @@ export class Log {
   }
 
   #row(entry, how) {
-    const editing = this.#editing?.key === entry.key;
+    const begun = this.#edits.get(this.#room);
+    const edit = begun?.key === entry.key ? begun : null;
     const { follows: together, mine, readers } = how;
     const { rev, state, problem, content, changeable, removable } = entry;
     const version = JSON.stringify([rev, state, problem, content, changeable, removable, together, mine, readers]);
     const known = this.#rows.get(entry.key);
-    if (known && known.editing === editing && (editing || known.version === version)) return known;
-    const node = editing ? this.#editor(entry) : this.#message(entry, how);
+    if (known && known.edit === edit && (edit || known.version === version)) return known;
+    const node = edit ? this.#editor(entry, edit) : this.#message(entry, how);
     this.#walk.replace(known?.node, node);
-    return { node, version, editing };
+    return { node, version, edit };
   }
 
   #message(entry, how) {
@@ -145,22 +146,26 @@ export class Log {
     });
   }
 
-  #editor(entry) {
-    return editorOf(entry.content, {
+  /** @param {{key: string, text: string}} edit what the user has made of the message so far. */
+  #editor(entry, edit) {
+    const room = this.#room;
+    return editorOf(edit.text, {
+      onText: (text) => (edit.text = text),
       onSave: (content) => {
-        this.#editing = null;
+        this.#edits.delete(room);
         if (content !== entry.content) this.#heed.onEdit(entry.id, content);
         this.#heed.onDone();
       },
       onCancel: () => {
-        this.#editing = null;
+        this.#edits.delete(room);
         this.#heed.onDone();
       },
     });
   }
 
   #edit(entry) {
-    this.#editing = entry;
+    const begun = this.#edits.get(this.#room)?.key === entry.key;
+    if (!begun) this.#edits.set(this.#room, { key: entry.key, text: entry.content });
     this.show(this.#room);
     const field = this.#rows.get(entry.key)?.node.querySelector("textarea");
     field?.focus();

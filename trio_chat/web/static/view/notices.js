@@ -1,6 +1,6 @@
 // What the user has to know but did not ask for: the state of the connection, and what went wrong.
 
-import { byId, element } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 
 const SHOWN = 8_000;
 
@@ -12,31 +12,33 @@ const WORDS = {
   refused: "Not connected",
 };
 
-/** @param {object} state of the wire. @param {() => void} onHurry */
-export function showConnection(state, onHurry) {
+/**
+ * @param {{name: string, tries?: number, text?: string, deed?: string}} state of the wire; what to say of it and what the
+ *     button says, if it is not what is always said.
+ * @param {() => void} onPress the button.
+ */
+export function showConnection(state, onPress) {
   const bar = byId("connection");
   const online = state.name === "online";
   document.documentElement.dataset.connection = state.name;
   byId("me-state").textContent = WORDS[state.name];
   // A connection that is back at once needs no words.
-  if (online || state.name === "idle" || (state.name === "connecting" && state.tries === 0)) {
+  const quiet = online || state.name === "idle" || (state.name === "connecting" && state.tries === 0);
+  if (quiet && state.text === undefined) {
     bar.replaceChildren();
     return;
   }
   if (bar.childElementCount === 0) {
-    bar.append(
-      element("span", {}),
-      element("button", { type: "button", class: "link", onclick: onHurry, text: "Try now" }),
-    );
+    bar.append(element("span", {}), element("button", { type: "button", class: "link", onclick: onPress }));
   }
+  setText(bar.lastChild, state.deed ?? "Try now");
   describe(bar.firstChild, state);
 }
 
 function describe(place, state) {
   const trying = state.tries > 3 ? "The server cannot be reached. Trying again…" : "Connection lost. Reconnecting…";
-  const text = state.text ?? trying;
   // A screen reader hears it once, since it stays the same.
-  if (place.textContent !== text) place.textContent = text;
+  setText(place, state.text ?? trying);
 }
 
 /** Say what went wrong, or what came of it, for a while. @param {...(Node | string)} text */

@@ -125,13 +125,14 @@ function tools({ changeable }, heed) {
 
 /**
  * @param {string} content
- * @param {{onSave: (content: string) => void, onCancel: () => void}} heed
+ * @param {{onText: (content: string) => void, onSave: (content: string) => void, onCancel: () => void}} heed
  * @returns {HTMLElement} what replaces a message while it is edited.
  */
 export function editorOf(content, heed) {
   const field = element("textarea", { rows: "2", class: "field", "aria-label": "Edit your message" });
   field.value = content;
   const save = () => (field.value.trim() ? heed.onSave(field.value) : heed.onCancel());
+  field.addEventListener("input", () => heed.onText(field.value));
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") heed.onCancel();
     else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) save();
