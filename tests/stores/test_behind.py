@@ -10,7 +10,7 @@ import pytest
 from trio_chat.stores.base import Session
 from trio_chat.stores.behind import Behind
 
-from .hot_contract import EPOCH, NEWER, OLDER, SESSION
+from .hot_contract.house import EPOCH, NEWER, OLDER, SESSION
 
 if TYPE_CHECKING:
     from pathlib import Path

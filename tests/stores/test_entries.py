@@ -11,7 +11,7 @@ import pytest
 from trio_chat.message import Deleted, Edited, Event, Posted
 from trio_chat.stores.entries import _ENVELOPE, COMPRESS_ABOVE, MAX_INFLATED, Unreadable, decode, encode
 
-from .hot_contract import HOSTILE, NOON, delete, edit, message, post
+from .hot_contract.house import HOSTILE, NOON, delete, edit, message, post
 
 NAIVE = datetime(2025, 3, 1, 12)  # noqa: DTZ001 - what a sloppy writer would store
 WRITTEN = (

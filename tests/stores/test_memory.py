@@ -14,7 +14,8 @@ from trio_chat.stores.base import Refused, Session
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 from .archive_contract import ArchiveContract, batch, posted, session
-from .hot_contract import ROOM, SESSION, HotStoreContract, post, write
+from .hot_contract.contract import HotStoreContract
+from .hot_contract.house import ROOM, SESSION, post, write
 
 if TYPE_CHECKING:
     from trio_chat.stores.base import HotStore

@@ -22,7 +22,7 @@ from trio_chat.stores.replicas import _has_follower
 from trio_chat.stores.supervision import serving
 
 from .conftest import Console
-from .hot_contract import EPOCH, ROOM, SESSION, posts, seqs, submitted, written
+from .hot_contract.house import EPOCH, ROOM, SESSION, posts, seqs, submitted, written
 
 
 @pytest.fixture(scope="module")

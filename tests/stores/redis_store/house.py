@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.stores.conftest import Console
-from tests.stores.hot_contract import EPOCH, ROOM, SESSION
+from tests.stores.hot_contract.house import EPOCH, ROOM, SESSION
 from trio_chat.stores.base import Session
 from trio_chat.stores.redis import RedisHotStore
 from trio_chat.stores.redis_records import Names

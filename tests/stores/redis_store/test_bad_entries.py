@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.stores.hot_contract import EPOCH, ROOM, SESSION, post, posts, seqs, write, written
+from tests.stores.hot_contract.house import EPOCH, ROOM, SESSION, post, posts, seqs, write, written
 from trio_chat.stores.redis import RedisHotStore
 
 from .house import Keys

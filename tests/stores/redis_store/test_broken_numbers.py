@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stores.hot_contract import NEWER, ROOM, SESSION, posts, written
+from tests.stores.hot_contract.house import NEWER, ROOM, SESSION, posts, written
 from trio_chat.stores.base import Session
 from trio_chat.stores.redis import RedisHotStore
 

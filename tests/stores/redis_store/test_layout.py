@@ -13,18 +13,8 @@ import trio.testing
 from typing_extensions import override
 
 from tests.stores.conftest import Console
-from tests.stores.hot_contract import (
-    EPOCH,
-    NEWER,
-    NOON,
-    ROOM,
-    SESSION,
-    HotStoreContract,
-    post,
-    posts,
-    write,
-    written,
-)
+from tests.stores.hot_contract.contract import HotStoreContract
+from tests.stores.hot_contract.house import EPOCH, NEWER, NOON, ROOM, SESSION, post, posts, write, written
 from trio_chat.errors import Misconfigured, Unavailable
 from trio_chat.message import Receipt
 from trio_chat.stores.base import Conflict, HotStore, Session

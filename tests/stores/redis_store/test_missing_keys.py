@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.stores.hot_contract import EPOCH, NEWER, NOON, ROOM, SESSION, posts, seqs, written
+from tests.stores.hot_contract.house import EPOCH, NEWER, NOON, ROOM, SESSION, posts, seqs, written
 from trio_chat.message import Receipt
 from trio_chat.stores.base import Conflict, Session
 from trio_chat.stores.redis import RedisHotStore

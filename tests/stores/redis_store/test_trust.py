@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.stores.conftest import Console
-from tests.stores.hot_contract import NEWER, ROOM, SESSION, post, posts, write, written
+from tests.stores.hot_contract.house import NEWER, ROOM, SESSION, post, posts, write, written
 from trio_chat.errors import Unavailable
 from trio_chat.stores.base import Session
 from trio_chat.stores.behind import Behind

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.stores.conftest import Console
-from tests.stores.hot_contract import NEWER, NOON, ROOM, SESSION, post, posts, seqs, write, written
+from tests.stores.hot_contract.house import NEWER, NOON, ROOM, SESSION, post, posts, seqs, write, written
 from trio_chat.errors import Unavailable
 from trio_chat.message import Receipt, new_epoch
 from trio_chat.stores.base import Append, Session

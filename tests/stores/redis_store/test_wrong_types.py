@@ -9,7 +9,18 @@ import pytest
 import trio
 import trio.testing
 
-from tests.stores.hot_contract import EPOCH, NEWER, NOON, ROOM, SESSION, post, posts, seqs, write, written
+from tests.stores.hot_contract.house import (
+    EPOCH,
+    NEWER,
+    NOON,
+    ROOM,
+    SESSION,
+    post,
+    posts,
+    seqs,
+    write,
+    written,
+)
 from trio_chat.message import Receipt
 from trio_chat.stores.base import Conflict, Session
 from trio_chat.stores.redis import RedisHotStore
