@@ -25,7 +25,7 @@ class Line:
         self._path = path
         self._connections: set[trio.CancelScope] = set()
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - `serve_listeners` does
         """Carry until cancelled."""
         with trio.socket.socket(trio.socket.AF_UNIX) as listener:
             await listener.bind(str(self._path))
@@ -61,7 +61,7 @@ async def test_what_the_server_that_was_cut_off_had_told_is_not_lost(
 ) -> None:
     """It is in the next session, under its id, and the other server's members get to know it, too.
 
-    It takes a second: three servers start, and a room that waits for Redis tries again once a second.
+    It takes a third of a second: three servers start, and a room tries again when Redis is back.
     """
     line = Line(unquote(urlsplit(valkey_server).path), tmp_path / "line")
     await nursery.start(line.run)

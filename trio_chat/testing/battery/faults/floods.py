@@ -10,6 +10,7 @@ from typing_extensions import override
 from trio_chat.testing.battery.fault import Fault
 from trio_chat.testing.battery.faults.intruder import Intruder
 from trio_chat.testing.battery.journal import percentile
+from trio_chat.testing.battery.waits import p99
 from trio_chat.testing.frames import PING, PONG, frame
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def flooded(scene: Scene) -> None:
     before = percentile(scene.journal.waits(until=began), 0.99) * 1000
     scene.note(f"p99 of the others before: {before:.1f} ms")
     for kind in _KINDS:
-        meanwhile = await _be_flooded(scene, kind) * 1000
+        meanwhile = await _be_flooded(scene, kind)
         scene.note(f"p99 meanwhile: {meanwhile:.1f} ms")
         what = f"milliseconds by which the p99 of the others is longer while there are {kind}"
         scene.require_at_most(_SLOWER, meanwhile - before, what)
@@ -50,19 +51,20 @@ async def flooded(scene: Scene) -> None:
 
 
 async def _be_flooded(scene: Scene, kind: str) -> float:
-    """Return the p99 of the others' waits meanwhile."""
+    """Return the p99 of the others' waits meanwhile, in milliseconds."""
     began = trio.current_time()
     greedy, mannerly = _Signs(kind, _MANY, 0.0), _Signs(kind, _BORNE, 1.0)
     with trio.move_on_after(_LONG):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(greedy.run, scene.machine.port)
             nursery.start_soon(mannerly.run, scene.machine.port)
+    meanwhile = await p99(scene, began, lambda _: True)
     scene.note(f"{kind}: {greedy.sent} sent, cut {greedy.ends.total()} times")
     # Who is cut in the middle of sending may not get to hear why.
     told = greedy.ends[_RATE_LIMITED] > 0 and {*greedy.ends} <= {_RATE_LIMITED, None}
     scene.require(told, f"{kind}: who sent too many was cut with {dict(greedy.ends)}")
     scene.require(not mannerly.ends, f"{kind}: cut, though there were no more than are borne")
-    return percentile(scene.journal.waits(since=began, until=trio.current_time()), 0.99)
+    return meanwhile
 
 
 class _Signs(Intruder):

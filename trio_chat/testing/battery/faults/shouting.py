@@ -13,6 +13,7 @@ from typing_extensions import override
 from trio_chat.testing.battery.fault import Fault
 from trio_chat.testing.battery.faults.intruder import Intruder
 from trio_chat.testing.battery.journal import percentile
+from trio_chat.testing.battery.waits import p99
 from trio_chat.testing.frames import frame
 from trio_chat.testing.verdict.log import Fail, Invoke, Ok, Recv, Unknown
 
@@ -48,7 +49,7 @@ async def shouted_at(scene: Scene) -> None:
     scene.note(f"p99 of the others before: {before:.1f} ms")
     ops: set[int] = set()
     for wire in _WIRES:
-        meanwhile = await _be_shouted_at(scene, wire, ops) * 1000
+        meanwhile = await _be_shouted_at(scene, wire, ops)
         scene.note(f"p99 meanwhile: {meanwhile:.1f} ms")
         what = f"milliseconds by which the p99 of the others is longer while there is shouting over {wire}"
         scene.require_at_most(_SLOWER, meanwhile - before, what)
@@ -58,7 +59,7 @@ async def shouted_at(scene: Scene) -> None:
 
 
 async def _be_shouted_at(scene: Scene, wire: str, ops: set[int]) -> float:
-    """Return the p99 of the others' waits meanwhile. The shouters' operations are added to `ops`."""
+    """Return the p99 of the others' waits meanwhile, in milliseconds. The shouters' operations are added to `ops`."""
     began = trio.current_time()
     shouters = [_WIRES[wire](scene.journal, number) for number in range(_CONNECTIONS)]
     with trio.move_on_after(_LONG):
@@ -66,6 +67,7 @@ async def _be_shouted_at(scene: Scene, wire: str, ops: set[int]) -> float:
             for shouter in shouters:
                 nursery.start_soon(shouter.run, scene.machine.port)
     over = trio.current_time()
+    meanwhile = await p99(scene, began, lambda ack: not ack.id.startswith(_USER))
     told = Counter[str]()
     ends = Counter[int | None]()
     for shouter in shouters:
@@ -83,8 +85,7 @@ async def _be_shouted_at(scene: Scene, wire: str, ops: set[int]) -> float:
     # Coming back must not make anybody faster.
     most = _CONNECTIONS * (_BURST + _RATE * (over - began))
     scene.require(0 < heard <= most, f"{wire}: {heard} were heard, expected at most {most:.0f}")
-    others = [ack for ack in scene.journal.acked if not ack.id.startswith(_USER)]
-    return percentile([ack.took for ack in others if began <= ack.since <= over], 0.99)
+    return meanwhile
 
 
 def _heard(scene: Scene, user: str) -> set[str]:
