@@ -223,6 +223,21 @@ class History:
         )
         return self._apply(Posted(message))
 
+    def post_again(self, message: Message) -> Change:
+        """Post a message of another session here, as it reads there, under its own id.
+
+        Raises:
+            BadRequest: the id belongs to another user's message here.
+        """
+        return self.post(
+            key=message.id,
+            user=message.user_id,
+            role=message.role,
+            content=message.content,
+            metadata=message.metadata,
+            now=message.timestamp,
+        )
+
     def _known(self, key: str, user: str) -> int | None:
         if key in self._keys:
             seq, owner = self._keys[key]

@@ -4,7 +4,9 @@
    officially *degraded*: the store is away, and the events wait here, in order, until it is back.
 2. Every write names the top it expects. An answer that was lost is found again by the write's token; a store that
    lost data is refilled from the history under the same epoch.
-3. Another writer is never overwritten: `Overtaken` says that the session must be loaded anew.
+3. Another writer is never overwritten: `Overtaken` says that the session must be loaded anew. If members were told of
+   events by then that nobody else has, there is no place for those in it, and the next session, or the other one's later
+   one, gets them: what they posted is posted again.
 4. A session whose tail nobody can vouch for is not continued: its seqs must not be used twice. It is ended, and
    a new epoch begins. So it is with one of which the archive knows more than the store: the process that ended
    was degraded, and had its newest events archived from memory.
@@ -28,9 +30,9 @@ from typing import TYPE_CHECKING
 import trio
 from typing_extensions import override
 
-from trio_chat.errors import TrioChatError, Unavailable
-from trio_chat.history import REMEMBERED_WINDOWS, History
-from trio_chat.message import Receipt, new_epoch
+from trio_chat.errors import BadRequest, TrioChatError, Unavailable
+from trio_chat.history import REMEMBERED_WINDOWS, History, key_name
+from trio_chat.message import Deleted, Receipt, new_epoch
 from trio_chat.stores.base import (
     Append,
     Archive,
@@ -85,6 +87,8 @@ class Ledger:
         """Whether it has, though its top is what it should be: the next write brings everything anew."""
         self.displaced = False
         """Whether the store has a later session, and the archive is to have what only this one knows: then it ends."""
+        self._homeless: int | None = None
+        """The seq above which members were told of events that nobody else has, if those are another writer's now."""
         self.receipts: dict[str, Receipt] = {}
         self._marked: dict[str, Receipt] = {}
         """Those of them that the hot store does not have, nor perhaps the archive."""
@@ -113,7 +117,7 @@ class Ledger:
     def _adopt(self, history: History) -> None:
         self.history = history
         self.session = Session(self.room, history.epoch)
-        self.displaced = False
+        self.displaced, self._homeless = False, None
         self.written = history.top
         self.confirmed = 0
         """How much of that is known to have reached the store's durability."""
@@ -128,6 +132,7 @@ class Ledger:
         Cancelling is safe: opening again starts from nothing.
         """
         self.doubtful = False
+        before, homeless = self.history, self._homeless
         try:
             stored = await self._hot.load(self.room)
             self._note_current(stored)
@@ -143,6 +148,8 @@ class Ledger:
                 self._begin(self._left)
             elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
+            if homeless is not None and self.history is not before:
+                self._post_again(before, homeless)
             self.degraded = False
             logger.info(
                 "room %s: opened, its session %s has %d events", self.room, self.history.epoch, self.history.top,
@@ -222,6 +229,33 @@ class Ledger:
             logger.error(
                 "room %s: %d entries could not be read and were set aside", self.room, stored.unreadable
             )
+
+    def _post_again(self, before: History, safe: int) -> None:
+        """Post here what was posted in the session before, and nobody else has: its seqs above `safe` are another's."""
+        posted = lost = 0
+        for event in sorted(before.entries(safe), key=lambda event: event.message.seq):
+            message = event.message
+            try:
+                if message.seq <= safe:
+                    lost += 1  # it changes what is not here
+                elif not isinstance(event, Deleted):
+                    seq = self.history.post_again(message).seq
+                    self.remember_key(key_name(message.id, message.user_id), seq)
+                    posted += 1
+            except BadRequest:
+                lost += 1
+        where = {"room": self.room, "session": before.epoch}
+        logger.warning(
+            "room %s: another server wrote to session %s; %d messages that only this one had are posted again in %s",
+            self.room, before.epoch, posted, self.history.epoch,
+            extra={"event": "posted again", **where},
+        )  # fmt: skip
+        if lost:
+            logger.error(
+                "room %s: another server wrote to session %s; %d changes that only this one had are lost",
+                self.room, before.epoch, lost,
+                extra={"event": "lost", **where},
+            )  # fmt: skip
 
     def begin_anew(self) -> None:
         """Leave the session behind and begin the next one, in one step. Read marks stay."""
@@ -410,7 +444,11 @@ class Ledger:
                 "the store has a later session, which is gone on with once the archive has this one"
             )
         else:
-            self.degraded = False  # the session is not ours: what waits here has no place in it
+            # The session is not ours: what waits here has no place in it.
+            if self.degraded and self._homeless is None:
+                # Noted now: what is archived of it from here on may be the other's.
+                self._homeless = self.safe
+            self.degraded = False
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
         self.confirmed = min(self.confirmed, self.written)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from trio_chat.clients.bucket import Bucket
 from trio_chat.clients.registry import Registry, RegistryStatistics
 
 if TYPE_CHECKING:
@@ -91,4 +92,81 @@ async def test_a_connection_ends_within_five_seconds_of_its_token(
     assert expiring.expired_at is not None
     assert lifetime <= expiring.expired_at - now <= lifetime + 5
     assert later.expired_at is lasting.expired_at is None
+    nursery.cancel_scope.cancel()
+
+
+def spend(registry: Registry, times: int) -> list[int]:
+    """Let ada come so many times, ask until refused, and leave; return how often each time she could."""
+    spent: list[int] = []
+    for _ in range(times):
+        guest, bucket = Guest(registry, "ada"), Bucket(10, 5)
+        assert registry.enter("ada", guest, None, bucket)
+        spent.append(0)
+        while bucket.take():
+            spent[-1] += 1
+        registry.leave("ada", guest)
+    return spent
+
+
+async def test_coming_back_makes_nobody_faster(autojump_clock: MockClock) -> None:
+    """However often a user comes, there is no more to spend than as many connections as allowed have."""
+    registry = Registry(3)
+
+    assert spend(registry, 10) == [5, 5, 5, *[0] * 7]
+    assert spend(Registry(0), 10) == [5] * 10  # who may have any number of connections needs no trick
+
+
+async def test_what_was_spent_comes_back_with_time(autojump_clock: MockClock) -> None:
+    """At the rate of the connections that have ended; then nothing is left of them."""
+    registry = Registry(2)
+    spend(registry, 4)
+    await trio.sleep(0.35)
+    # Each owed one when it ended.
+    assert spend(registry, 3) == [2, 2, 0]
+    await trio.sleep(5)
+
+    assert spend(registry, 3) == [5, 5, 0]
+
+
+async def test_a_connection_goes_on_with_the_fullest_of_those_that_ended(autojump_clock: MockClock) -> None:
+    """And only if there is no place that nobody has spent anything of."""
+    registry = Registry(2)
+    for takes in (1, 4):
+        guest, bucket = Guest(registry, "ada"), Bucket(10, 5)
+        registry.enter("ada", guest, None, bucket)
+        for _ in range(takes):
+            bucket.take()
+        registry.leave("ada", guest)
+    first, second, elsewhere = Bucket(10, 5), Bucket(10, 5), Bucket(10, 5)
+    registry.enter("bob", Guest(registry, "bob"), None, elsewhere)
+    registry.enter("ada", Guest(registry, "ada"), None, first)
+    registry.enter("ada", Guest(registry, "ada"), None, second)
+
+    assert [bucket.level for bucket in (first, second, elsewhere)] == [4, 1, 5]
+
+
+async def test_who_enters_again_on_the_same_line_takes_one_place(autojump_clock: MockClock) -> None:
+    """What it has spent stays spent, and counts once."""
+    registry = Registry(2)
+    bucket, guest = Bucket(10, 5), Guest(registry, "ada")
+    for _ in range(4):
+        registry.enter("ada", guest, None, bucket)
+        bucket.take()
+        registry.leave("ada", guest)
+    other = Bucket(10, 5)
+    registry.enter("ada", guest, None, other)
+
+    assert (bucket.level, other.level) == (1, 5)
+
+
+async def test_nothing_is_left_of_what_was_spent(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Once it has come back, also of users who do not."""
+    registry = Registry(2)
+    spend(registry, 4)
+    assert registry._spent
+    nursery.start_soon(registry.watch)
+
+    await trio.sleep(5.1)
+
+    assert not registry._spent
     nursery.cancel_scope.cancel()

@@ -11,13 +11,15 @@ from trio_chat.stores.base import OUTLIVING_RECEIPTS
 from .house import AStore, a_session, append_elsewhere, post, read, stored
 
 
-async def test_end_of_a_clean_session(hot: AStore) -> None:
-    """A session the archive has is gone from the store when it ends."""
+async def test_end_of_a_clean_session(hot: AStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A session the archive has is gone from the store when it ends, and nobody is warned."""
     ledger = await a_session(hot)
     await hot.mark_synced([(ledger.session, 2)])
-    await ledger.end()
+    with caplog.at_level(logging.WARNING):
+        await ledger.end()
 
     assert hot.sessions() == {}
+    assert not caplog.messages
 
 
 async def test_end_of_a_dirty_session(hot: AStore) -> None:

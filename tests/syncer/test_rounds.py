@@ -32,6 +32,17 @@ async def test_round_archives_what_is_dirty(scene: Scene) -> None:
     assert scene.rooms.marks == [(session, 2)]
 
 
+async def test_what_is_nowhere_any_more_is_logged(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """The session whose entries are gone, and no other one. The archive is told as much as there is."""
+    session, well = await scene.session(), await scene.session("well")
+    scene.hot.lose_entries("r", [1, 2])
+    await scene.syncer.sync_all()
+
+    assert (scene.archived(session), scene.archived(well)) == ([], [1, 2])
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert errors == [f"room r: events 1 to 2 of session {session.epoch} are nowhere any more"]
+
+
 async def test_round_with_nothing_to_do(scene: Scene) -> None:
     """A clean store costs the archive nothing."""
     assert await scene.syncer.sync_all()

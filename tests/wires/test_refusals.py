@@ -9,6 +9,7 @@ import pytest
 
 from tests.wires.client import Client, Refused
 
+from .carriers import Ended
 from .house import POLLING_TOO, Serve, Site
 
 
@@ -153,6 +154,33 @@ async def test_too_fast_is_refused_and_then_the_end(serve: Serve, room: str) -> 
         await ada.expect_end(4429)
 
         assert refused.temporary is True
+
+
+@POLLING_TOO
+async def test_coming_back_makes_nobody_faster(serve: Serve, room: str) -> None:
+    """Who has been disconnected for being too fast, and comes back, is so still; others are not."""
+    async with serve(requests_per_second=0.1, request_burst=5, max_connections_per_user=1) as site:
+        ada, bob = await site.members(room, "ada", "bob")
+        for _ in range(10):
+            await ada.say("typing:stop", room=room)
+        await ada.expect_end(4429)
+        await _connect_again(ada)
+
+        await ada.expect_refused("rate_limited", ada.heartbeat())
+        await bob.heartbeat()
+
+
+async def _connect_again(client: Client) -> None:
+    """Connect, once the connection before has ended for the server, too."""
+    while True:
+        try:
+            return await client.connect()
+        except Refused as refused:
+            if refused.code != "too_many_connections":
+                raise
+        except Ended as ended:
+            if ended.code != 4529:
+                raise
 
 
 async def _beat_twice(client: Client) -> None:

@@ -34,6 +34,20 @@ class Bucket:
         return self._level >= 0
 
     @property
+    def level(self) -> float:
+        """How many tokens there are by now; below 0 if it is in debt."""
+        return min(self._level + (trio.current_time() - self._at) * self._rate, self._burst)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many as there can be."""
+        return self.level >= self._burst
+
+    def have_no_more_than(self, other: Bucket) -> None:
+        """Lose what there is above another one's level. Its debts are not taken over: they were for what was refused."""
+        self._level, self._at = min(self.level, max(other.level, 0.0)), trio.current_time()
+
+    @property
     def broke(self) -> bool:
         """Whether the debt is as large as the burst."""
         return self._level <= -self._burst

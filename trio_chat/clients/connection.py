@@ -181,7 +181,7 @@ class Connection(ABC, Generic[L]):
 
     def _enter(self, identity: Identity) -> bool:
         """Become somebody; False, and nothing has changed, if the user has as many connections as allowed."""
-        if not self._registry.enter(identity.user, self, identity.expires_at):
+        if not self._registry.enter(identity.user, self, identity.expires_at, self._bucket):
             return False
         self._identity = identity
         if self._authenticator.is_revoked(identity):

@@ -12,6 +12,7 @@ from trio_chat.testing.battery.faults.redis_gone import REDIS_GONE
 from trio_chat.testing.battery.faults.redis_trouble import REDIS_TROUBLE
 from trio_chat.testing.battery.faults.server_gone import SERVER_GONE
 from trio_chat.testing.battery.faults.server_trouble import SERVER_TROUBLE
+from trio_chat.testing.battery.faults.shouting import SHOUTING
 
 ALL = (
     *(
@@ -24,6 +25,7 @@ ALL = (
         *SERVER_TROUBLE,
         *CLIENTS_GONE,
         *FLOODS,
+        *SHOUTING,
     ),
     *CONTROLS,
 )
