@@ -115,10 +115,15 @@ class SocketIOConnection(Connection["EngineLink"]):
                 self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable)
 
     def _mind(self) -> None:
-        """Look at each parcel again: the client is about to enter a room, or to hear nothing any more."""
+        """Look at each parcel again: the client is about to enter or leave a room, or to hear nothing any more."""
         if self._alone is not None:
             self._places = dict.fromkeys(self._places, self._alone.place)
         self._straight = self._alone = None
+
+    def _forget_place(self, room: str) -> None:
+        # Else the voice of a room that is no more would be kept, and all it has encoded.
+        self._mind()
+        self._places.pop(room, None)
 
     def _places_besides(self, room: str) -> bytes:
         return join_places([place for other, place in self._places.items() if other != room])
@@ -126,7 +131,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def put_out(self, room: str, *, told: bool) -> None:
         super().put_out(room, told=told)
-        self._places.pop(room, None)
+        self._forget_place(room)
 
     @override
     def _rooms_changed(self) -> None:
@@ -281,7 +286,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def _say_left(self, ref: Ref, room: str) -> None:
         if not self._over:
-            self._places.pop(room, None)
+            self._forget_place(room)
             offset = (join_places(self._places.values()) or LEFT) if self._wire.recovers else None
             self._link.offer(socketio_replies.left(room, offset))
             self._say_done(ref, room)
