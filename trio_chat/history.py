@@ -176,9 +176,8 @@ class History:
     def entries(self, above: int) -> tuple[Event, ...]:
         """Return every event held here whose seq is above `above`, left over ones too, in order."""
         entries = self._above(self._log, above)
-        if (
-            self._left and self.floor > above
-        ):  # else a busy room would look through ten thousand for each message
+        # What is left over is not above the floor; a busy room must not look through ten thousand for each message.
+        if self._left and self.floor > above:
             entries += [event for seq, event in self._left.items() if seq > above]
             entries.sort(key=lambda event: event.seq)
         return tuple(entries)
