@@ -360,6 +360,35 @@ def test_what_was_prepared_reaches_those_who_are_left() -> None:
     assert [parcel for parcel, _ in member.heard] == [["plain", Typing("eve", True)]]
 
 
+def test_what_was_prepared_is_not_kept() -> None:
+    """It is large. Whatever else is told for good in its place, it was given up, and is wrapped anew if it comes."""
+    audience, wire = Audience("r"), AWire()
+    audience.add(AMember("ann", wire), NOON)
+    changes = [SOMETHING]
+
+    audience.prepare(changes)
+    audience.tell([Typing("eve", True)], droppable=True)
+    audience.tell([Expired("e2")])
+    audience.tell(changes)
+
+    assert wire.wrapped.count((SOMETHING,)) == 2
+
+
+def test_what_was_prepared_is_told_to_a_wire_that_is_new() -> None:
+    """Also if another one is gone, so that there are as many."""
+    audience, wire, other = Audience("r"), AWire(), AWire("other")
+    gone, new = AMember("ann", wire), AMember("bob", other)
+    audience.add(gone, NOON)
+    changes = [SOMETHING]
+
+    audience.prepare(changes)
+    audience.remove(gone)
+    audience.add(new, NOON)
+    audience.tell(changes)
+
+    assert [parcel for parcel, _ in new.heard] == [["other", SOMETHING]]
+
+
 def test_who_comes_is_heard_of_before_what_was_prepared() -> None:
     """Nobody is heard who is not here yet, whenever it was wrapped."""
     audience, wire = Audience("r"), AWire()

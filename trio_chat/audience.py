@@ -1,6 +1,7 @@
 """The members of one room: who is here, who types, and how they are told.
 
-1. A turn's hearings are wrapped once per wire; every member of that wire gets the same parcel.
+1. A turn's hearings are wrapped once per wire, ahead of the telling where there is time for it; every member of that wire
+   gets the same parcel.
 2. Presence is per user, not per member: a user with two connections is one.
 3. A member that raises is put out at once. The room and the other members do not notice.
 4. Who comes or leaves is told at once; of a crowd, together a moment later, but never after what is said meanwhile.
@@ -196,11 +197,11 @@ class Audience:
         self._ahead = hearings, self._wrap(hearings)
 
     def _wrap(self, hearings: Sequence[Hearing]) -> list[tuple[_Group, Any]]:
-        ahead = self._ahead
-        if ahead is not None and ahead[0] is hearings:
-            self._ahead = None
-            if [group for group, _ in ahead[1]] == list(self._groups.values()):
-                return ahead[1]
+        if self._ahead is not None and self._ahead[0] is hearings:
+            parcels = self._ahead[1]
+            # Members may have gone since, and with the last of them a voice.
+            if [group for group, _ in parcels] == list(self._groups.values()):
+                return parcels
         return [(group, group.voice.tell(hearings)) for group in self._groups.values()]
 
     def tell(
@@ -214,6 +215,9 @@ class Audience:
         said = [*news, *hearings] if news else hearings
         # All wires are wrapped before anybody is told: if one cannot be, nobody has heard half of it.
         parcels = self._wrap(said)
+        if not droppable:
+            # What was prepared is told now, or was given up.
+            self._ahead = None
         failed: list[Member] = []
         for group, parcel in parcels:
             group.voice.told(parcel)

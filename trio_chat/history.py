@@ -139,8 +139,8 @@ class History:
             self._window[message.seq] = self._log[event.seq] = event
             self._ids[message.id] = message.seq
             return
-        if event.seq > self.synced:
-            self._left[event.seq] = event
+        # Were the floor that was kept too low, a stranger's doing, it is mended.
+        self._leave(event)
 
     @property
     def first(self) -> int:
@@ -176,8 +176,8 @@ class History:
     def entries(self, above: int) -> tuple[Event, ...]:
         """Return every event held here whose seq is above `above`, left over ones too, in order."""
         entries = self._above(self._log, above)
+        # What is left over is not above the floor; a busy room must not look through ten thousand for each message.
         if self._left and self.floor > above:
-            # Else all are below, and a busy room would look through ten thousand for each message.
             entries += [event for seq, event in self._left.items() if seq > above]
             entries.sort(key=lambda event: event.seq)
         return tuple(entries)

@@ -12,7 +12,7 @@ from trio_chat.message import Event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-from .house import a_history, delete, edit, every_story, ids, post, post_some, the_edited
+from .house import EPOCH, a_history, delete, edit, every_story, ids, post, post_some, the_edited
 
 
 def restored(history: History, events: tuple[Event, ...] | None = None) -> History:
@@ -101,6 +101,18 @@ def test_restored_in_spite_of_synced_entries_that_left() -> None:
     history.mark_synced(2)
 
     assert_same(restored(history, everything), history)
+
+
+def test_restored_in_spite_of_a_floor_that_is_too_low() -> None:
+    """Were the kept floor wrong, what is left over is still told to the stores, and nobody is told less than all."""
+    history = a_history(limit=2)
+    post_some(history, 5)
+    everything = history.entries(0)
+
+    copy = History.restore(EPOCH, 2, top=5, synced=0, floor=0, first=4, events=everything, keys={})
+
+    assert (copy.floor, copy.entries(0), copy.entries(2)) == (3, everything, everything[2:])
+    assert copy.since(1) is None
 
 
 def test_restored_without_an_entry() -> None:

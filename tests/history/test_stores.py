@@ -122,6 +122,19 @@ def test_forget_keeps_what_is_not_written() -> None:
     assert seqs(history.entries(0)) == [2, 3, 4, 5, 6]
 
 
+def test_forget_lets_go_of_many_at_once() -> None:
+    """Of a large number a sixteenth more may stay, so that not each message costs a look at all of them."""
+    history = a_history(limit=1)
+    post_some(history, 35)
+    history.forget(written=35, keep=32)
+    assert history.statistics().left_over == 34
+
+    post(history)
+    history.forget(written=36, keep=32)
+
+    assert history.statistics().left_over == 32
+
+
 def test_forget_within_bounds() -> None:
     """Few left over events are all kept."""
     history = a_history(limit=1)

@@ -327,3 +327,35 @@ async def test_closing_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
         scene.room.recover(Unavailable("once more"))
 
         assert [str(answer) for [answer] in answers] == ["failed too often"] * 3
+
+
+@pytest.mark.parametrize("failing", [{1}, {1, 2}, {2}], ids=["ahead", "ahead and telling", "the next"])
+async def test_voice_that_fails_while_the_store_writes(
+    failing: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members hear one run of events, and whoever posted has one answer, whether it could be told then or not."""
+    calls = 0
+    wrap = PlainWire.tell
+
+    def tell(self: PlainWire, hearings: Sequence[Hearing]) -> tuple[Hearing, ...]:
+        nonlocal calls
+        calls += isinstance(hearings[0], Changed)
+        if calls in failing and isinstance(hearings[0], Changed):
+            raise RuntimeError("a voice that fails")
+        return wrap(self, hearings)
+
+    async with open_crashing() as scene:
+        ann = await scene.seat("ann")
+        await ann.post("one")
+        monkeypatch.setattr(PlainWire, "tell", tell)
+        gate = scene.hot.shut()
+        first = scene.post("two")
+        second = scene.post("three")
+        gate.set()
+        await wait_all_tasks_blocked()
+        await ann.post("four")
+
+        assert [type(answer) for answer in first] == [Unavailable if failing == {1, 2} else Accepted]
+        assert [type(answer) for answer in second] == [Accepted]
+        assert seqs(heard(ann)) == [1, 2, 3, 4]
+        assert await scene.stored() == [1, 2, 3, 4]

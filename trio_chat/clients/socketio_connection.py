@@ -79,7 +79,7 @@ class SocketIOConnection(Connection["EngineLink"]):
         self._recoveries = recoveries
         self._places: dict[str, bytes] = {}
         """Where the client is in each of its rooms; but in its only room `_alone` knows."""
-        self._straight: Offer | None = None
+        self._shortcut: Offer | None = None
         """What sends nearly every parcel, while nothing else is to be minded; None if something may be."""
         self._alone: SocketIOVoice | None = None
         """The voice of the room whose parcels take that way; of one of them, if the client keeps no offset."""
@@ -100,7 +100,7 @@ class SocketIOConnection(Connection["EngineLink"]):
 
     def _hear(self, parcel: RoomParcel, droppable: bool) -> None:
         """Send a parcel, behind the places of the other rooms if there are any."""
-        if (send := self._straight) is not None:
+        if (send := self._shortcut) is not None:
             # By position, and not through the session: this is done for nearly every delivery.
             send(parcel.shared.frames, droppable)
         elif self._return is not None:
@@ -109,16 +109,21 @@ class SocketIOConnection(Connection["EngineLink"]):
             self._places[parcel.room] = parcel.place
             if len(self._places) == 1 or not self._wire.recovers:
                 self._link.offer(parcel.shared, droppable)
-                if (straight := self._link.send_frames) is not None:
-                    self._straight, self._alone = straight, parcel.voice
+                if (shortcut := self._link.send_frames) is not None:
+                    self._shortcut, self._alone = shortcut, parcel.voice
             else:
                 self._link.offer(parcel.behind(self._places_besides(parcel.room)), droppable)
 
     def _mind(self) -> None:
-        """Look at each parcel again: the client is about to enter a room, or to hear nothing any more."""
+        """Look at each parcel again: the client is about to enter or leave a room, or to hear nothing any more."""
         if self._alone is not None:
             self._places = dict.fromkeys(self._places, self._alone.place)
-        self._straight = self._alone = None
+        self._shortcut = self._alone = None
+
+    def _forget_place(self, room: str) -> None:
+        # Else the voice of a room that is no more would be kept, and all it has encoded.
+        self._mind()
+        self._places.pop(room, None)
 
     def _places_besides(self, room: str) -> bytes:
         return join_places([place for other, place in self._places.items() if other != room])
@@ -126,7 +131,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def put_out(self, room: str, *, told: bool) -> None:
         super().put_out(room, told=told)
-        self._places.pop(room, None)
+        self._forget_place(room)
 
     @override
     def _rooms_changed(self) -> None:
@@ -281,7 +286,7 @@ class SocketIOConnection(Connection["EngineLink"]):
     @override
     def _say_left(self, ref: Ref, room: str) -> None:
         if not self._over:
-            self._places.pop(room, None)
+            self._forget_place(room)
             offset = (join_places(self._places.values()) or LEFT) if self._wire.recovers else None
             self._link.offer(socketio_replies.left(room, offset))
             self._say_done(ref, room)

@@ -34,4 +34,3 @@ do
     end
   end
 end
-

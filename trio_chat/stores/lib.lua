@@ -17,7 +17,7 @@
 --     A spoilt dirty set stops nothing halfway for good: its repair finds all sessions anew.
 --   * What they cannot make sense of ends them with an error; the caller runs repair.lua and tries again.
 --   * Out of memory, the server refuses a script at its first write, and only if that write may need memory.
---     So append.lua begins with one that does, and the scripts that free memory with one that does not.
+--     So go_on.lua and append.lua begin with one that does, and the scripts that free memory with one that does not.
 
 local NOW, META, LOG, IDS, READ, PENDING, DIRTY, QUARANTINE = unpack(KEYS)
 local OWN = 6 -- of these keys are the room's and the session's, and live as long

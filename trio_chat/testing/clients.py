@@ -41,11 +41,15 @@ class _Voice:
     def __init__(self, room: str, mined: set[tuple[str, bool]]) -> None:
         self._room = room
         self._mined = mined
+        self._spoilt: Sequence[mail.Hearing] | None = None
 
     def tell(self, hearings: Sequence[mail.Hearing]) -> tuple[mail.Hearing, ...]:
         mine = self._room, isinstance(hearings[0], mail.Changed)
         if mine in self._mined:
             self._mined.remove(mine)
+            self._spoilt = hearings
+        if hearings is self._spoilt:
+            # Ahead of the telling, and at the telling again.
             raise RuntimeError("a voice that fails")
         return tuple(hearings)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +110,25 @@ async def test_the_offset_has_what_was_heard_before_another_room_was_joined(hous
     await house.post("three", room="r")
     await ada.hear()
     assert ada.places == {"r": 3, "s": 0}
+
+
+@pytest.mark.parametrize("put_out", [False, True])
+async def test_who_has_left_keeps_nothing_of_the_room(house: House, put_out: bool) -> None:
+    """Its voice has the whole window encoded, and a client may stay connected for days without a room."""
+    ada = await house.connect("ada", "r")
+    await house.post("one")
+    room = house.lobby.rooms["r"]
+    [member] = room.audience
+    voice = weakref.ref(room.audience.add(member, datetime.now(UTC))[0])
+    assert voice() is not None
+
+    if put_out:
+        room.close("closed")
+    else:
+        ada.emit("room:leave", "r")
+    await ada.hear()
+
+    assert voice() is None
 
 
 async def test_who_disconnects_hears_nothing_of_a_message_on_its_way(house: House) -> None:
