@@ -24,10 +24,11 @@ from filling import fill, new_session, posted, turn
 from harness import apart, parser, percentile, progress, report
 
 from trio_chat import Settings, open_lobby
+from trio_chat.live_rooms import NoRooms
 from trio_chat.stores.base import Archive, Batch, HotStore
 from trio_chat.stores.postgres import open_postgres_archive
 from trio_chat.stores.redis import open_redis
-from trio_chat.syncer import NoRooms, Syncer
+from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

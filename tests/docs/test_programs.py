@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +33,16 @@ def test_programs_on_a_page_run_and_print_what_it_says(
 
     assert expected.info == "text"
     assert capsys.readouterr().out == expected.text
+
+
+@pytest.mark.parametrize("program", ["limit", "memory", "scale", "stores", "sync_felt"])
+def test_each_benchmark_begins(program: str) -> None:
+    """It finds all it is made of, and says what it does."""
+    command = [sys.executable, DOCS / "benchmarks" / f"{program}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage:")
 
 
 def test_every_example_is_on_a_page() -> None:
