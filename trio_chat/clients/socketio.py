@@ -235,7 +235,7 @@ class SocketIOVoice(Voice):
         place = place_of(self._room, joined.epoch, joined.seq)
         past = self._past(joined, place, others, since)
         lists = self._ready([(event, place) for event in self._lists(joined)], others)
-        return Parcel(past.frames + lists.frames, past.packets + lists.packets)
+        return past.then(lists)
 
     def _past(self, joined: Joined, place: bytes, others: bytes, since: int) -> Parcel:
         if joined.recovered:

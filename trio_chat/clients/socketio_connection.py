@@ -147,10 +147,10 @@ class SocketIOConnection(Connection["EngineLink"]):
         self._recoveries.note_back(self.recovery, self)
         return True
 
-    def welcome(self) -> None:
-        """Tell the client what to expect. Its offsets of earlier connections are void from now on."""
+    def welcome(self) -> Parcel:
+        """Return what tells the client what to expect. Its offsets of earlier connections are void once it has it."""
         offset = NOWHERE if self._wire.recovers else None
-        self._link.offer(socketio_replies.welcome(self.user, self._promise(), self._limits(), offset))
+        return socketio_replies.welcome(self.user, self._promise(), self._limits(), offset)
 
     def on_event(self, event: Event) -> None:
         """Take one event."""

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from trio_chat.clients import packets
 from trio_chat.clients.bucket import Bucket
-from trio_chat.clients.engine.terms import parcel
+from trio_chat.clients.engine.terms import Parcel, parcel
 from trio_chat.clients.offsets import FRESH, Offset, read_offset
 from trio_chat.clients.socketio import PLAIN, SOCKET_IO
 from trio_chat.clients.socketio_connection import SocketIOConnection
@@ -178,8 +178,8 @@ class SocketIOConversation:
             self._hall.recoveries.end(recovery)
             self._refuse_another()
             return
-        self._greet(recovery)
-        connection.welcome()
+        # In one piece: a client that is cut off in between would come back under its new name from an old place.
+        self._link.offer(self._greeting(recovery).then(connection.welcome()))
 
     async def _come_back(self, identity: Identity, pid: str, offset: Offset) -> None:
         """Look a client's rooms up and put it back into them. Cancelled when the link ends."""
@@ -204,7 +204,7 @@ class SocketIOConversation:
     def _came_back(self, identity: Identity, connection: SocketIOConnection, recovered: bool) -> None:
         self._connecting = False
         if recovered:
-            self._greet(connection.recovery)
+            self._link.offer(self._greeting(connection.recovery))
             connection.catch_up()
         else:
             self._hall.recoveries.end(connection.recovery)
@@ -230,10 +230,9 @@ class SocketIOConversation:
         self._wait.done()
         return connection
 
-    def _greet(self, recovery: Recovery) -> None:
+    def _greeting(self, recovery: Recovery) -> Parcel:
         pid = recovery.pid if self._wire.recovers else None
-        answer = packets.connect(secrets.token_urlsafe(_SID_BYTES), pid)
-        self._link.offer(parcel([answer]))
+        return parcel([packets.connect(secrets.token_urlsafe(_SID_BYTES), pid)])
 
     def _disconnect(self, packet: packets.Disconnect) -> None:
         if packet.namespace != packets.MAIN:

@@ -51,6 +51,8 @@ class FakeLink:
     def __init__(self, nursery: trio.Nursery, query: str, headers: dict[bytes, bytes]) -> None:
         self.request = Request("/socket.io/", query, headers, "somebody", False)
         self.said: deque[TheirPacket] = deque()
+        self.pieces = 0
+        """In how many it was sent."""
         self.droppable: list[bool] = []
         self.closed: tuple[int, str] | None = None
         self.behind = False
@@ -66,6 +68,7 @@ class FakeLink:
     def offer(self, parcel: Parcel, droppable: bool = False, exempt: bool = False) -> None:
         """Note what is sent."""
         assert b"".join(map(text_frame, parcel.packets)) == parcel.frames
+        self.pieces += 1
         for packet in parcel.packets:
             self._note(packet, droppable)
 

@@ -42,6 +42,17 @@ async def test_a_connect_is_answered_with_names_and_a_welcome(house: House) -> N
     }
 
 
+async def test_a_new_name_and_a_new_offset_come_in_one_piece(house: House) -> None:
+    """Who is cut off has both or neither, and comes back from no place of an earlier life."""
+    client = house.call({"userId": "ada"})
+
+    client.ask_to_connect()
+
+    await client.expect_connected()
+    await client.expect("welcome")
+    assert (client.link.pieces, client.offset) == (1, "0")
+
+
 async def test_two_connections_have_two_names(house: House) -> None:
     """The secret one is a client's own, even for one user."""
     one, two = await house.connect(), await house.connect()

@@ -29,6 +29,10 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
     frames: bytes
     packets: tuple[bytes, ...]
 
+    def then(self, other: Parcel) -> Parcel:
+        """Return both in one piece: over a WebSocket they are sent at once."""
+        return Parcel(self.frames + other.frames, self.packets + other.packets)
+
 
 def parcel(messages: Sequence[bytes]) -> Parcel:
     """Wrap the payloads of Engine.IO messages. They are UTF-8, and U+001E is in none of them."""
