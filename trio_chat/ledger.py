@@ -24,15 +24,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 from typing_extensions import override
 
-from trio_chat.errors import BadRequest, TrioChatError, Unavailable
-from trio_chat.history import REMEMBERED_WINDOWS, History, key_name
-from trio_chat.message import Deleted, Receipt, new_epoch
+from trio_chat.errors import TrioChatError, Unavailable
+from trio_chat.history import REMEMBERED_WINDOWS, History
+from trio_chat.inquiry import Inquiry
+from trio_chat.message import Receipt, new_epoch
+from trio_chat.reposting import repost
 from trio_chat.stores.base import (
     Append,
     Archive,
@@ -59,8 +60,6 @@ logger = logging.getLogger(__name__)
 
 # A write meets at most: its own lost predecessor, a store that lost its data, and one of these again.
 _ATTEMPTS = 4
-# How long a room waits for the archive when it begins. If that is away, the store's word has to do.
-_ASKING_SECONDS = 1.0
 
 
 class Overtaken(TrioChatError):
@@ -87,19 +86,17 @@ class Ledger:
         """Whether it has, though its top is what it should be: the next write brings everything anew."""
         self.displaced = False
         """Whether the store has a later session, and the archive is to have what only this one knows: then it ends."""
-        self._homeless: int | None = None
-        """The seq above which members were told of events that nobody else has, if those are another writer's now."""
+        self._homeless: tuple[History, int] | None = None
+        """A session that another writer has taken, and the seq above which members were told of what nobody else has."""
         self.receipts: dict[str, Receipt] = {}
         self._marked: dict[str, Receipt] = {}
         """Those of them that the hot store does not have, nor perhaps the archive."""
-        self._asked = False
-        """Whether the archive has told what it knows of the room."""
         self._left = ""
         """The newest session that was left behind. It is over here, though the store may still hold it for current."""
         self._behind: set[Session] = set()
         """Of which sessions the store was told that members know more than it does."""
         self._hot = hot
-        self._archive = archive
+        self._inquiry = Inquiry(room, archive)
         self._settings = settings
         self._now = now
         self._begin(None)
@@ -117,7 +114,7 @@ class Ledger:
     def _adopt(self, history: History) -> None:
         self.history = history
         self.session = Session(self.room, history.epoch)
-        self.displaced, self._homeless = False, None
+        self.displaced = False
         self.written = history.top
         self.confirmed = 0
         """How much of that is known to have reached the store's durability."""
@@ -132,24 +129,20 @@ class Ledger:
         Cancelling is safe: opening again starts from nothing.
         """
         self.doubtful = False
-        before, homeless = self.history, self._homeless
         try:
             stored = await self._hot.load(self.room)
             self._note_current(stored)
             if stored is not None and (why := self._unfit(stored) or await self._outrun(stored)):
                 logger.info("room %s: session %s %s", self.room, stored.epoch, why)
+                session = Session(self.room, stored.epoch)
                 if not stored.trusted:
-                    self._behind.add(
-                        Session(self.room, stored.epoch)
-                    )  # a ledger before this one may have left it so
-                await self._end(Session(self.room, stored.epoch), stored.top, 0)
+                    self._behind.add(session)  # a ledger before this one may have left it so
+                await self._end(session, stored.top, 0)
                 self._learn(stored.receipts)
                 self._left = max(stored.epoch, self._left)
                 self._begin(self._left)
             elif stored is not None and not self._knows_more_than(stored):
                 self._restore(stored)
-            if homeless is not None and self.history is not before:
-                self._post_again(before, homeless)
             self.degraded = False
             logger.info(
                 "room %s: opened, its session %s has %d events", self.room, self.history.epoch, self.history.top,
@@ -159,6 +152,9 @@ class Ledger:
             self._degrade(error)
         if self.history.top == 0:
             await self._ask_the_archive()
+        if self._homeless is not None and self._homeless[0] is not self.history:
+            (before, safe), self._homeless = self._homeless, None
+            self._keys += repost(self.room, before, safe, self.history)
 
     def _note_current(self, stored: Stored | None) -> None:
         """Sessions that are not current in the store cannot be continued from there; ours can be written there anew."""
@@ -172,17 +168,11 @@ class Ledger:
         return over
 
     async def _ask_the_archive(self) -> None:
-        """Learn, once, who had read how far before this session, and what that must come behind."""
-        if self._asked or self._archive is None or not self._archive.healthy:
-            return
-        with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
-            self._learn(await self._archive.receipts(self.room))
-            if self.history.epoch <= await self._archive.latest():
-                # The clock was ahead once, though perhaps not in this room.
-                newest = await self._archive.page(self.room, None, 1)
-                if newest and newest[0].epoch >= self.history.epoch:
-                    self._begin(newest[0].epoch)
-            self._asked = True
+        """Learn who had read how far before this session, and what that must come behind."""
+        word = await self._inquiry.ask(self.history.epoch)
+        self._learn(word.receipts)
+        if word.later is not None:
+            self._begin(word.later)
 
     def _learn(self, receipts: Mapping[str, Receipt]) -> None:
         self.receipts.update(
@@ -190,11 +180,9 @@ class Ledger:
         )
 
     async def _outrun(self, stored: Stored) -> str | None:
-        if self._archive is None or not self._archive.healthy or self._knows_more_than(stored):
-            return None
-        with trio.move_on_after(_ASKING_SECONDS), suppress(TrioChatError):
-            if await self._archive.top(Session(self.room, stored.epoch)) > stored.top:
-                return "is not continued: the archive has newer events than the store"
+        session = Session(self.room, stored.epoch)
+        if not self._knows_more_than(stored) and await self._inquiry.knows_more(session, stored.top):
+            return "is not continued: the archive has newer events than the store"
         return None
 
     def _knows_more_than(self, stored: Stored) -> bool:
@@ -229,33 +217,6 @@ class Ledger:
             logger.error(
                 "room %s: %d entries could not be read and were set aside", self.room, stored.unreadable
             )
-
-    def _post_again(self, before: History, safe: int) -> None:
-        """Post here what was posted in the session before, and nobody else has: its seqs above `safe` are another's."""
-        posted = lost = 0
-        for event in sorted(before.entries(safe), key=lambda event: event.message.seq):
-            message = event.message
-            try:
-                if message.seq <= safe:
-                    lost += 1  # it changes what is not here
-                elif not isinstance(event, Deleted):
-                    seq = self.history.post_again(message).seq
-                    self.remember_key(key_name(message.id, message.user_id), seq)
-                    posted += 1
-            except BadRequest:
-                lost += 1
-        where = {"room": self.room, "session": before.epoch}
-        logger.warning(
-            "room %s: another server wrote to session %s; %d messages that only this one had are posted again in %s",
-            self.room, before.epoch, posted, self.history.epoch,
-            extra={"event": "posted again", **where},
-        )  # fmt: skip
-        if lost:
-            logger.error(
-                "room %s: another server wrote to session %s; %d changes that only this one had are lost",
-                self.room, before.epoch, lost,
-                extra={"event": "lost", **where},
-            )  # fmt: skip
 
     def begin_anew(self) -> None:
         """Leave the session behind and begin the next one, in one step. Read marks stay."""
@@ -447,7 +408,7 @@ class Ledger:
             # The session is not ours: what waits here has no place in it.
             if self.degraded and self._homeless is None:
                 # Noted now: what is archived of it from here on may be the other's.
-                self._homeless = self.safe
+                self._homeless = self.history, self.safe
             self.degraded = False
             raise Overtaken(f"session {self.session.epoch} of {self.room} is written by somebody else")
         self.confirmed = min(self.confirmed, self.written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import trio
 from typing_extensions import override
 
 from tests.rooms import NOON, now
@@ -61,6 +62,20 @@ async def a_session(hot: MemoryHotStore, count: int = 2) -> Ledger:
         post(ledger, f"text {number}", f"k{number}")
     await ledger.write()
     return ledger
+
+
+class Asked:
+    """Counts how often an archive is asked for read marks, and lets that take so many seconds."""
+
+    def __init__(self, archive: MemoryArchive, seconds: float = 0) -> None:
+        self.times = 0
+        self.seconds = seconds
+        archive.interfere = self._meet
+
+    async def _meet(self, call: str, moment: Moment) -> None:
+        if (call, moment) == ("receipts", "before"):
+            self.times += 1
+            await trio.sleep(self.seconds)
 
 
 def read(message_id: str = "k1", seconds: float = 0) -> Receipt:

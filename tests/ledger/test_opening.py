@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trio_chat.stores.memory import Moment
 
-from .house import AStore, a_ledger, a_session, post, read, stored
+from .house import Asked, AStore, a_ledger, a_session, post, read, stored
 
 
 async def an_archive(**receipts: Receipt) -> MemoryArchive:
@@ -28,20 +28,6 @@ async def an_archive(**receipts: Receipt) -> MemoryArchive:
     archive = MemoryArchive()
     await archive.write([Batch(Session("r", new_epoch(NOON)), 1, (), receipts=receipts)])
     return archive
-
-
-class Asked:
-    """Counts how often an archive is asked for read marks, and lets that take so many seconds."""
-
-    def __init__(self, archive: MemoryArchive, seconds: float = 0) -> None:
-        self.times = 0
-        self.seconds = seconds
-        archive.interfere = self._meet
-
-    async def _meet(self, call: str, moment: Moment) -> None:
-        if (call, moment) == ("receipts", "before"):
-            self.times += 1
-            await trio.sleep(self.seconds)
 
 
 async def test_open_of_a_new_room_writes_nothing(hot: AStore) -> None:

@@ -14,7 +14,7 @@ from trio_chat.errors import Unavailable
 from trio_chat.ledger import Overtaken
 from trio_chat.message import new_epoch
 from trio_chat.stores.base import Session
-from trio_chat.stores.memory import MemoryHotStore
+from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_chat.ledger import Ledger
     from trio_chat.stores.memory import Moment
 
-from .house import AStore, a_ledger, a_session, append_elsewhere, post, stored
+from .house import Asked, AStore, a_ledger, a_session, append_elsewhere, post, stored
 
 
 async def test_lost_answer_is_not_written_twice(hot: AStore) -> None:
@@ -251,6 +251,32 @@ async def test_what_waits_stays_while_the_session_cannot_be_loaded(hot: AStore) 
     await ledger.write()
 
     assert [event.message.id for event in hot.log(ledger.session)] == ["k3"]
+
+
+async def test_what_waits_stays_while_opening_is_cancelled(hot: AStore, autojump_clock: MockClock) -> None:
+    """The next session has begun by then, and the archive is being asked what it must come behind."""
+    archive = MemoryArchive()
+    archive.set_healthy(False)
+    ledger = a_ledger(hot, archive)
+    await ledger.open()
+    post(ledger, "one", "k1")
+    await ledger.write()
+    hot.set_healthy(False)
+    post(ledger, "two", "k2")
+    await ledger.write()
+    hot.set_healthy(True)
+    await append_elsewhere(hot, ledger.history.epoch, 1, 2)
+    with pytest.raises(Overtaken):
+        await ledger.write()
+    archive.set_healthy(True)
+    slow = Asked(archive, 0.5)
+    with trio.move_on_after(0.1):
+        await ledger.open()
+    await ledger.open()
+    await ledger.write()
+
+    assert slow.times == 2
+    assert [event.message.id for event in hot.log(ledger.session)] == ["k2"]
 
 
 async def test_what_nobody_was_told_is_not_posted_again(hot: AStore) -> None:
