@@ -306,8 +306,13 @@ async def test_only_operators_may(site: Site, method: str, path: str) -> None:
 
 
 async def test_an_operator_enters_no_room(site: Site) -> None:
-    """The role opens none: messages take a token for the room."""
+    """The role opens none: messages, and who is here, take a token for the room."""
+    await site.post()
+
     assert (await site.post(token=admin(site))).outcome == (403, "forbidden")
+    for below in ("messages", "presence"):
+        read = await site.ask("GET", f"{at(ROOM)}/{below}", token=admin(site))
+        assert read.outcome == (403, "forbidden")
 
 
 # --- pace

@@ -137,6 +137,23 @@ test("what is in memory only says so, until something after it is stored", () =>
   assert.deepEqual(states(room), ["stored", "stored"]);
 });
 
+test("the first that is in memory only says so, though it comes before its ack", () => {
+  const room = entered();
+  room.hear(posted(1, { user: "ada" }));
+  room.hear({ type: "ack", id: "m-1", epoch: EPOCH, seq: 1, durability: "memory", duplicate: false });
+  assert.deepEqual(states(room), ["memory"]);
+  assert.equal(room.durability, "memory");
+});
+
+test("what a replica has is stored, and so is what came before it", () => {
+  const room = entered();
+  room.hear(posted(1, { user: "ada" }));
+  room.hear({ type: "ack", id: "m-1", epoch: EPOCH, seq: 1, durability: "memory", duplicate: false });
+  room.hear(posted(2, { user: "ada" }));
+  room.hear({ type: "ack", id: "m-2", epoch: EPOCH, seq: 2, durability: "replicated", duplicate: false });
+  assert.deepEqual(states(room), ["stored", "stored"]);
+});
+
 test("after a new session what was sent may have arrived in the old one, so it is looked for", () => {
   const room = entered({ messages: [message(1)] });
   room.ask(job("send", "maybe"));

@@ -366,6 +366,25 @@ async def test_promtool_finds_nothing_wrong(make: Callable[..., Settings]) -> No
     assert checked.returncode == 0, checked.stdout
 
 
+async def test_ends_of_sessions_and_crashes_are_counted(
+    make: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that ends takes its second."""
+    async with open_app(make(session_expiry_seconds=1)) as app, client(app) as ada:
+        await say(ada, "hello", "welcome", user="ada")
+        await say(ada, "room:join", "presence:list", room="r")
+        with trio.fail_after(PATIENCE):
+            await say(ada, "message:send", "session:expired", room="r", content="hi")
+        expired = value(await scrape(app), "sessions_expired_total")
+        monkeypatch.setattr(app.lobby.rooms["r"].ledger.history, "post", None)
+        with trio.fail_after(PATIENCE):
+            await say(ada, "message:send", "error", room="r", content="hi", ref=1)
+            while not (crashes := value(await scrape(app), "room_crashes_total")):
+                pass
+
+    assert (expired, crashes) == (1, 1)
+
+
 # What is deployed
 
 

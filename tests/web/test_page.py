@@ -382,3 +382,18 @@ def test_too_many_connections_can_be_mended(
         second.get_by_role("button", name="Try now").click()
 
         expect(second.locator("#me-state")).to_have_text("Connected")
+
+
+def test_what_happens_is_announced(visit: Visitors, site: Site, room: str) -> None:
+    """Screen readers say by themselves what comes in, who writes, and how the connection is."""
+    page = visit(site.address, "ada", room)
+    log = page.get_by_role("log", name=f"Messages in {room}")
+    expect(log).to_have_attribute("aria-live", "polite")
+    with site.somebody("bob", room) as bob:
+        bob.ask("typing:start")
+        expect(page.get_by_role("status").filter(has_text="bob")).to_be_visible()
+        bob.say("hello")
+        expect(log.get_by_text("hello")).to_be_visible()
+
+    assert page.locator("#connection").get_attribute("role") == "status"
+    assert page.locator("#room-problem").get_attribute("role") == "alert"

@@ -233,10 +233,12 @@ export class Room {
 
   #acknowledge(said) {
     if (said.epoch === undefined) return; // it was no change
-    this.durability = said.durability === "memory" ? "memory" : "redis";
+    const step = said.durability === "replicated" ? "redis" : said.durability;
+    this.durability = step === "memory" ? "memory" : "redis";
     const entry = this.live.get(said.id);
-    if (entry && said.durability === "archive") entry.kept = "archive";
-    if (said.durability !== "redis" || said.epoch !== this.position?.epoch) return;
+    // A message comes before its ack, and was taken to be as safe as the one before it.
+    if (entry && step !== "redis") entry.kept = step;
+    if (step !== "redis" || said.epoch !== this.position?.epoch) return;
     // What came before it in the session was written before it.
     for (const one of this.live.values()) {
       if (one.kept === "memory" && one.seq <= said.seq) one.kept = "redis";
