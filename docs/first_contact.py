@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parent.parent
 PATIENCE = 60
+LONGEST = 120
+"""How many seconds it may take in all. If it takes longer, the exit status is 1."""
 
 
 class Watch:
@@ -98,7 +100,10 @@ def main() -> None:
             watch.lap("trio-chat serve, until it prints its link")
             say_something(link)
             watch.lap("the page opened, a message sent and shown as stored")
-            print(f"{watch.end():6.1f} s  in all")
+            took = watch.end()
+    print(f"{took:6.1f} s  in all")
+    if took > LONGEST:
+        sys.exit(f"it was to take {LONGEST} s at most")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 class LiveRooms(Protocol):
     """See the module. All synchronous."""
 
+    def busy(self) -> bool:
+        """Whether there are live rooms, so that people may notice what the syncer does."""
+        ...
+
     def unsynced(self) -> Collection[Session]:
         """Return the sessions of live rooms that have something the archive has not been told to have."""
         ...
@@ -40,6 +44,10 @@ class LiveRooms(Protocol):
 
 class NoRooms:
     """For a syncer without rooms in this process."""
+
+    def busy(self) -> bool:
+        """Return False."""
+        return False
 
     def unsynced(self) -> Collection[Session]:
         """Return none."""

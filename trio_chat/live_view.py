@@ -31,6 +31,10 @@ class LiveView:
         room = self._rooms.get(session.room)
         return room if room is not None and room.ledger.session == session else None
 
+    def busy(self) -> bool:
+        """See `LiveRooms`."""
+        return bool(self._rooms)
+
     def unsynced(self) -> list[Session]:
         """See `LiveRooms`."""
         # Read marks alone may be waiting, too.

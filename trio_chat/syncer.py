@@ -35,7 +35,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BATCH_ROWS = 5000
+
+class _Pace(msgspec.Struct, frozen=True):
+    """How much at a time: rows in a transaction, and events of one session in one reply of the hot store."""
+
+    rows: int
+    events: int
+
+
+# The fewest steps for a row.
+_FAST = _Pace(rows=5000, events=1000)
+# A store works on a batch without a pause, and where cores are few people wait until the system takes its core away,
+# which is some milliseconds. What it does for these is over before that; see docs/benchmarks/sync_felt.py.
+_GENTLE = _Pace(rows=200, events=50)
 _BACKOFF = (1.0, 8.0)
 # The longest a room's expiry waits for the archive; the session then stays in the hot store for a later round.
 _FLUSH_SECONDS = 5.0
@@ -82,7 +94,7 @@ class Syncer:
     ) -> None:
         self._hot = hot
         self._refusals = Refusals(hot, archive)
-        self._unarchived = Unarchived(hot, rooms, _BATCH_ROWS)
+        self._unarchived = Unarchived(hot, rooms)
         self._interval = settings.session_sync_interval_seconds
         self._rooms = rooms
         self._traces = traces
@@ -199,26 +211,28 @@ class Syncer:
                 sessions |= set(await self._hot.dirty())
             self._unarchived.forget_others(sessions)
         todo = sorted(sessions)
+        # A busy session grows meanwhile. What it has when the round first sees it is enough, or rounds would not end.
+        goals: dict[Session, int] = {}
         while todo:
-            todo = await self._sync_some(todo)
+            todo = await self._sync_some(todo, goals, _GENTLE if self._rooms.busy() else _FAST)
 
-    async def _sync_some(self, todo: list[Session]) -> list[Session]:
+    async def _sync_some(self, todo: list[Session], goals: dict[Session, int], pace: _Pace) -> list[Session]:
         """Archive one batch's worth of sessions. Returns those that are still to do."""
         batches: list[Batch] = []
         marks: list[tuple[Session, int]] = []
         again: list[Session] = []
         rows = done = 0
         for session in todo:
-            if rows >= _BATCH_ROWS:
+            if rows >= pace.rows:
                 break
             done += 1
-            batch, top = await self._unarchived.read(session, self._ended.get(session))
+            batch, top = await self._unarchived.read(session, self._ended.get(session), pace.events)
             if batch is None:
                 continue
             rows += len(batch.events) + len(batch.receipts)
             batches.append(batch)
             marks.append((session, batch.top))
-            if batch.top < top:
+            if batch.top < goals.setdefault(session, top):
                 again.append(session)
         self._messages += await self._refusals.write(batches)
         if self._hot.healthy:

@@ -31,13 +31,11 @@ class Unarchived:
     Args:
         hot: where sessions are read from.
         rooms: the live rooms of this process.
-        limit: how many events are read of a session at a time.
     """
 
-    def __init__(self, hot: HotStore, rooms: LiveRooms, limit: int) -> None:
+    def __init__(self, hot: HotStore, rooms: LiveRooms) -> None:
         self._hot = hot
         self._rooms = rooms
-        self._limit = limit
         self._given: dict[Session, Mapping[str, Receipt]] = {}
         """The read marks last archived of sessions: rooms keep theirs for the hot store, and show them again."""
 
@@ -54,13 +52,15 @@ class Unarchived:
         """Forget all sessions but these."""
         self._given = {session: marks for session, marks in self._given.items() if session in sessions}
 
-    async def read(self, session: Session, ended: datetime | None) -> tuple[Batch | None, int]:
+    async def read(self, session: Session, ended: datetime | None, limit: int) -> tuple[Batch | None, int]:
         """Return what is to be archived of a session that has `ended`, None if nothing, and its top.
+
+        Of what the hot store has these are at most `limit` events.
 
         Cancelling is safe.
         """
         if self._hot.healthy and not self._rooms.is_degraded(session):
-            found = await self._hot.unsynced(session, self._limit)
+            found = await self._hot.unsynced(session, limit)
             if found is not None and (held := self._torn(found)) is not None:
                 return msgspec.structs.replace(held, ended=ended), max(held.top, found.top)
             if found is not None:

@@ -3,7 +3,7 @@
 A Valkey and a Postgres of its own are started from their wheels, as `trio-chat serve` does on a machine that has
 neither, with their data on disk. Then, one after the other:
 
-  archive     Archive.write of 100 sessions of 1,000 messages, in the syncer's own batches of 5,000 rows
+  archive     Archive.write of 100 sessions of 1,000 messages, 5,000 rows at a time, as the syncer does while no room is live
   sync        the same 100,000 messages the whole way: read from Valkey, archived, marked as archived
   append      100 rooms append one message at a time, each waiting for its answer; messages a second over all rooms
   append one  a single room does so: how long one durable append takes
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Benchmark = Callable[[HotStore, Archive], Awaitable[dict[str, Any]]]
 
 ROOMS, MESSAGES, SIZE = 100, 1000, 200
-BATCH_ROWS = 2000
+BATCH_ROWS = 5000
 APPENDS = 300
 ALONE = 3000
 FULL_ROOMS, FULL_SIZE = 200, 300

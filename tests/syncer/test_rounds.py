@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from trio_chat.stores.base import Session
 from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.stores.base import Batch
     from trio_chat.stores.memory import Moment
 
 from .house import NOON, Scene
@@ -69,12 +73,41 @@ async def test_second_round_writes_only_what_is_new(scene: Scene) -> None:
 
 
 async def test_large_session_is_written_in_batches(scene: Scene) -> None:
-    """More than 5000 events are several transactions; each raises the mark."""
-    session = await scene.session(count=5001)
+    """More than 1000 events are several transactions; each raises the mark."""
+    session = await scene.session(count=1001)
     await scene.syncer.sync_all()
 
-    assert [len(batches[0].events) for batches in scene.archive.written] == [5000, 1]
-    assert scene.rooms.marks == [(session, 5000), (session, 5001)]
+    assert [len(batches[0].events) for batches in scene.archive.written] == [1000, 1]
+    assert scene.rooms.marks == [(session, 1000), (session, 1001)]
+
+
+async def test_small_batches_while_there_are_live_rooms(scene: Scene) -> None:
+    """Those who talk are not to notice: little is read and written at a time. All of it arrives."""
+    scene.rooms.many = True
+    sessions = [await scene.session(f"r{n}", 120) for n in range(6)]
+    await scene.syncer.sync_all()
+
+    written = [[len(batch.events) for batch in batches] for batches in scene.archive.written]
+    assert written == [[50] * 4, [50] * 4, [20] * 4 + [50] * 2, [50] * 2, [20] * 2]
+    assert all(scene.archived(session) == [*range(1, 121)] for session in sessions)
+
+
+async def test_round_ends_though_a_session_grows(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while the round is on its way is for the next one."""
+    scene.rooms.many = True
+    session = await scene.session(count=60)
+    write, seqs = scene.archive.write, itertools.count(61)
+
+    async def write_slowly(batches: Sequence[Batch]) -> int:
+        assert len(scene.archive.written) < 10, "the round does not end"
+        for _ in range(50):
+            await scene.add(session, next(seqs))
+        return await write(batches)
+
+    monkeypatch.setattr(scene.archive, "write", write_slowly)
+    await scene.syncer.sync_all()
+    assert len(scene.archive.written) == 2
+    assert len(scene.archived(session)) == 100
 
 
 async def test_large_round_is_written_in_batches(scene: Scene) -> None:
@@ -82,7 +115,11 @@ async def test_large_round_is_written_in_batches(scene: Scene) -> None:
     sessions = [await scene.session(f"r{n}", 3000) for n in range(4)]
     await scene.syncer.sync_all()
 
-    assert [sum(len(batch.events) for batch in batches) for batches in scene.archive.written] == [6000, 6000]
+    assert [sum(len(batch.events) for batch in batches) for batches in scene.archive.written] == [
+        4000,
+        4000,
+        4000,
+    ]
     assert all(len(scene.archive.rows(session)) == 3000 for session in sessions)
 
 
