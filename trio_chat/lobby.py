@@ -255,6 +255,7 @@ class Lobby:
             return
         self._finish_by = trio.current_time() + _DRAIN_SECONDS
         self._nursery = None
+        self.syncer.hurry()
         for room in self.rooms.values():
             room.finish()
         if not self._running:

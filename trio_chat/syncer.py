@@ -100,6 +100,7 @@ class Syncer:
         self._traces = traces
         self._wanted: set[Session] = set()
         self._ended: dict[Session, datetime] = {}
+        self._hurried = False
         self._bell = trio.Event()
         self._round = _Round()
         self._busy = trio.Lock()
@@ -122,6 +123,10 @@ class Syncer:
         """Archive this session soon. Never waits."""
         self._wanted.add(session)
         self._bell.set()
+
+    def hurry(self) -> None:
+        """Waste no time from now on: those who might notice are on their way out."""
+        self._hurried = True
 
     async def flush(self, session: Session, *, ended: datetime | None = None) -> bool:
         """Archive this session now; `ended` notes when it ended. Returns whether the archive has it.
@@ -214,7 +219,8 @@ class Syncer:
         # A busy session grows meanwhile. What it has when the round first sees it is enough, or rounds would not end.
         goals: dict[Session, int] = {}
         while todo:
-            todo = await self._sync_some(todo, goals, _GENTLE if self._rooms.busy() else _FAST)
+            pace = _GENTLE if self._rooms.busy() and not self._hurried else _FAST
+            todo = await self._sync_some(todo, goals, pace)
 
     async def _sync_some(self, todo: list[Session], goals: dict[Session, int], pace: _Pace) -> list[Session]:
         """Archive one batch's worth of sessions. Returns those that are still to do."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trio_chat import open_lobby
 from trio_chat.errors import Unavailable
 from trio_chat.live_rooms import NoRooms
 from trio_chat.message import new_epoch
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Session
+from trio_chat.stores.memory import MemoryHotStore
 from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.stores.base import Batch
     from trio_chat.stores.memory import Moment
 
-from .house import NOON, Scene
+from .house import NOON, AnArchive, Scene
 
 # --- a round
 
@@ -90,6 +92,30 @@ async def test_small_batches_while_there_are_live_rooms(scene: Scene) -> None:
     written = [[len(batch.events) for batch in batches] for batches in scene.archive.written]
     assert written == [[50] * 4, [50] * 4, [20] * 4 + [50] * 2, [50] * 2, [20] * 2]
     assert all(scene.archived(session) == [*range(1, 121)] for session in sessions)
+
+
+async def test_large_batches_when_everybody_is_on_their_way_out(scene: Scene) -> None:
+    """The last round has little time."""
+    scene.rooms.many = True
+    session = await scene.session(count=900)
+    scene.syncer.hurry()
+    await scene.syncer.sync_all()
+
+    assert [len(batches[0].events) for batches in scene.archive.written] == [900]
+    assert scene.rooms.marks == [(session, 900)]
+
+
+async def test_lobby_hurries_at_the_end() -> None:
+    """The end of a lobby with live rooms archives them in large batches."""
+    archive = AnArchive()
+    async with (
+        open_lobby(hot=MemoryHotStore(), archive=archive) as lobby,
+        lobby.join("r", user="ada") as seat,
+    ):
+        for number in range(120):
+            await seat.post(str(number))
+
+    assert [len(batches[0].events) for batches in archive.written] == [120]
 
 
 async def test_round_ends_though_a_session_grows(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
