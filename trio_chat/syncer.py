@@ -1,7 +1,8 @@
 """The syncer actor: brings to the archive what it lacks, many rooms in one transaction.
 
 1. A *round* takes sessions, reads what is above their marks, writes it in batches, then raises the marks. Every
-   step may be repeated; what was archived twice is there once.
+   step may be repeated; what was archived twice is there once. What comes meanwhile is for the next round. Batches
+   are small while rooms are live.
 2. A round happens at start (what a killed process left), every interval, soon after a `kick`, for each `flush`, and
    at the end.
 3. While the archive is away rounds are tried with capped, jittered backoff, and a `flush` says no at once.
@@ -43,7 +44,7 @@ class _Pace(msgspec.Struct, frozen=True):
     events: int
 
 
-# The fewest steps for a row.
+# The fewest round trips for a row, where nobody can notice.
 _FAST = _Pace(rows=5000, events=1000)
 # A store works on a batch without a pause, and where cores are few people wait until the system takes its core away,
 # which is some milliseconds. What it does for these is over before that; see docs/benchmarks/sync_felt.py.
@@ -216,7 +217,7 @@ class Syncer:
                 sessions |= set(await self._hot.dirty())
             self._unarchived.forget_others(sessions)
         todo = sorted(sessions)
-        # A busy session grows meanwhile. What it has when the round first sees it is enough, or rounds would not end.
+        # What a session has at first is enough, and less if some of it is gone meanwhile: else rounds would not end.
         goals: dict[Session, int] = {}
         while todo:
             pace = _GENTLE if self._rooms.busy() and not self._hurried else _FAST
@@ -238,7 +239,8 @@ class Syncer:
             rows += len(batch.events) + len(batch.receipts)
             batches.append(batch)
             marks.append((session, batch.top))
-            if batch.top < goals.setdefault(session, top):
+            goals[session] = min(goals.get(session, top), top)
+            if batch.top < goals[session]:
                 again.append(session)
         self._messages += await self._refusals.write(batches)
         if self._hot.healthy:

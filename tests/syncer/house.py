@@ -68,12 +68,12 @@ class LiveRooms(NoRooms):
         self.degraded: set[Session] = set()
         self.lost: list[Session] = []
         self.marks: list[tuple[Session, int]] = []
-        self.many = False
+        self.live = False
 
     @override
     def busy(self) -> bool:
         """Return what the test says."""
-        return self.many
+        return self.live
 
     @override
     def unsynced(self) -> Collection[Session]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from trio_chat.live_rooms import NoRooms
 from trio_chat.message import new_epoch
+from trio_chat.settings import Settings
 from trio_chat.stores.base import Batch, Session
+from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -126,6 +129,52 @@ async def test_cancelled_round_can_be_made_again(autojump_clock: MockClock) -> N
 
     assert await scene.syncer.sync_all()
     assert scene.archived(session) == [1, 2]
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["ended", "not ended"])
+@pytest.mark.parametrize("happens", ["another syncer", "away", "lost", "tail lost"])
+async def test_session_is_gone_between_two_batches(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, happens: str, end: bool
+) -> None:
+    """A round ends though it does not find again what it has begun to archive."""
+    scene.rooms.live = True
+    session = await scene.session(count=120)
+    if end:
+        scene.archive.set_healthy(False)
+        async with scene.running():
+            assert not await scene.syncer.flush(session, ended=LATER)
+        scene.archive.set_healthy(True)
+    if happens == "another syncer":
+        await scene.hot.end(session, 120, 0)
+    another = Syncer(scene.hot, scene.archive, Settings(), NoRooms())
+    mark, marked = scene.hot.mark_synced, 0
+
+    async def mark_and_fail(*arguments: Any) -> None:
+        nonlocal marked
+        marked += 1
+        assert marked < 10
+        await mark(*arguments)
+        if marked == 1:
+            match happens:
+                case "another syncer":
+                    await another.sync_all()
+                case "away":
+                    scene.hot.set_healthy(False)
+                case "lost":
+                    scene.hot.lose_everything()
+                case _:
+                    scene.hot.lose_tail("r", 40)
+
+    monkeypatch.setattr(scene.hot, "mark_synced", mark_and_fail)
+    with trio.fail_after(5):
+        await scene.syncer.sync_all()
+    monkeypatch.undo()
+    assert marked < 10, "the round did not end"
+    scene.hot.set_healthy(True)
+
+    assert await scene.syncer.sync_all()
+    count = {"another syncer": 120, "away": 120, "lost": 50, "tail lost": 80}[happens]
+    assert scene.archived(session) == [*range(1, count + 1)]
 
 
 # --- what the hot store cannot tell
