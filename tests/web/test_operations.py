@@ -20,7 +20,7 @@ import trio
 import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from trio_websocket import WebSocketConnection, open_websocket_url
+from trio_websocket import WebSocketConnection, open_websocket_url, wrap_client_stream
 
 from tests.chat_client import PATIENCE
 from trio_chat.app import App, open_app
@@ -101,6 +101,17 @@ async def client(app: App) -> AsyncGenerator[WebSocketConnection, None]:
     """Be a native client."""
     async with open_websocket_url(app.url) as connection:
         yield connection
+
+
+@asynccontextmanager
+async def deaf_client(app: App) -> AsyncGenerator[WebSocketConnection, None]:
+    """Be a native client whose socket takes little that nobody reads."""
+    plain = trio.socket.socket()
+    plain.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
+    await plain.connect(("127.0.0.1", app.port))
+    async with trio.open_nursery() as nursery, trio.SocketStream(plain) as stream:
+        yield await wrap_client_stream(nursery, stream, f"127.0.0.1:{app.port}", "/ws")
+        nursery.cancel_scope.cancel()
 
 
 async def say(connection: WebSocketConnection, kind: str, until: str, **fields: Any) -> dict[str, Any]:
@@ -317,6 +328,28 @@ async def test_who_is_cut_is_counted_by_the_reason(make: Callable[..., Settings]
 
     assert value(metrics, "connections_closed_total", reason="hello_timeout") == 1
     assert value(metrics, "connections_closed_total", reason="too_slow") == 0
+
+
+async def test_who_does_not_read_is_cut_and_counted(make: Callable[..., Settings]) -> None:
+    """First the sockets take what comes; then the outbox, until it overflows."""
+    least = {"max_message_bytes": 16384, "outbox_bytes": 32768, "rate_limits": False}
+    with trio.fail_after(PATIENCE):
+        async with (
+            open_app(make(**least)) as app,
+            client(app) as ada,
+            deaf_client(app) as deaf,
+        ):
+            for connection, user in ((ada, "ada"), (deaf, "bob")):
+                await say(connection, "hello", "welcome", user=user)
+                await say(connection, "room:join", "room:joined", room=ROOM)
+            before = await scrape(app)
+            while not value(after := await scrape(app), "slow_consumers_cut_total"):
+                for _ in range(50):
+                    await say(ada, "message:send", "ack", room=ROOM, content="x" * 8000)
+
+    assert value(before, "slow_consumers_cut_total") == 0
+    assert value(after, "slow_consumers_cut_total") == 1
+    assert value(after, "connections_closed_total", reason="too_slow") == 1
 
 
 async def test_nobody_is_named(make: Callable[..., Settings]) -> None:
