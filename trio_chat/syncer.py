@@ -170,13 +170,13 @@ class Syncer:
             wanted, self._wanted = self._wanted, set()
             self._bell.set()  # `run` may wait for it, if somebody else makes this round
             self._bell = trio.Event()
-            begun, before = trio.current_time(), self._messages
+            begun, before, whole = trio.current_time(), self._messages, False
             try:
                 with span(self._traces, "sync.round", {"trio_chat.everything": everything}):
-                    await self._sync(wanted, everything=everything)
+                    whole = await self._sync(wanted, everything=everything)
                 this.succeeded = True
                 self._behind, self._not_before = 0, 0.0
-                self._note_success(begun, self._messages - before, complete=everything and self._hot.healthy)
+                self._note_success(begun, self._messages - before, complete=everything and whole)
             except TrioChatError as error:
                 self._back_off(error)
             except Exception as error:  # noqa: BLE001 - it ends here, and is logged
@@ -185,8 +185,7 @@ class Syncer:
             finally:
                 self._rounds += 1
                 this.done.set()
-        # A hot store that is away may have sessions that nobody else knows of.
-        return this.succeeded and (self._hot.healthy or not everything)
+        return this.succeeded and (whole or not everything)
 
     def _note_success(self, begun: float, messages: int, *, complete: bool) -> None:
         if complete:
@@ -209,11 +208,13 @@ class Syncer:
             extra={"event": "sync failed", "failures": self._behind},
         )  # fmt: skip
 
-    async def _sync(self, wanted: set[Session], *, everything: bool) -> None:
+    async def _sync(self, wanted: set[Session], *, everything: bool) -> bool:
+        """Archive sessions. Returns whether the hot store was there: else it may have some that nobody else knows of."""
+        whole = self._hot.healthy
         sessions = wanted | self._ended.keys()
         if everything:
             sessions |= set(self._rooms.unsynced())
-            if self._hot.healthy:
+            if whole:
                 sessions |= set(await self._hot.dirty())
             self._unarchived.forget_others(sessions)
         todo = sorted(sessions)
@@ -222,6 +223,8 @@ class Syncer:
         while todo:
             pace = _GENTLE if self._rooms.busy() and not self._hurried else _FAST
             todo = await self._sync_some(todo, goals, pace)
+            whole = whole and self._hot.healthy
+        return whole
 
     async def _sync_some(self, todo: list[Session], goals: dict[Session, int], pace: _Pace) -> list[Session]:
         """Archive one batch's worth of sessions. Returns those that are still to do."""

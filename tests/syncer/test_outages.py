@@ -177,6 +177,27 @@ async def test_session_is_gone_between_two_batches(
     assert scene.archived(session) == [*range(1, count + 1)]
 
 
+async def test_round_while_the_hot_store_was_away_is_not_whole(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    """It may have sessions that the round did not see, though it is back before the round ends."""
+    seen = await scene.session("seen")
+    unseen = await scene.session("unseen")
+    scene.rooms.batches[seen] = Batch(seen, 2, (a_post(1), a_post(2)))
+    scene.hot.set_healthy(False)
+
+    async def come_back(call: str, moment: Moment) -> None:
+        scene.hot.set_healthy(True)
+
+    scene.archive.interfere = come_back
+    await trio.sleep(60)
+    assert not await scene.syncer.sync_all()
+    assert (scene.archived(seen), scene.archived(unseen)) == ([1, 2], [])
+    assert scene.syncer.statistics().lag == 60
+    assert await scene.syncer.sync_all()
+    assert scene.syncer.statistics().lag == 0
+
+
 # --- what the hot store cannot tell
 
 
