@@ -24,7 +24,7 @@ from trio_chat.stores.redis import open_redis
 from trio_chat.stores.redis_records import Names
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from trio_chat.seat import Seat
     from trio_chat.stores.base import Session
@@ -44,14 +44,16 @@ class Place:
         self.prefix = f"lost{next(_numbers)}"
 
     @asynccontextmanager
-    async def lobby(self) -> AsyncIterator[Lobby]:
+    async def lobby(self, **settings: int) -> AsyncIterator[Lobby]:
         """Open a lobby for as long as the block, 10 s at most. It archives at its end, and when it is told to."""
-        settings = Settings(session_sync_interval_seconds=3600)
         with trio.fail_after(10):
             async with (
                 open_redis(self.valkey.url, prefix=self.prefix) as hot,
                 open_lobby(
-                    hot=hot, archive=self.archive, settings=settings, now=lambda: datetime.now(UTC)
+                    hot=hot,
+                    archive=self.archive,
+                    settings=Settings(session_sync_interval_seconds=3600, **settings),
+                    now=lambda: datetime.now(UTC),
                 ) as lobby,
             ):
                 yield lobby
@@ -121,6 +123,31 @@ async def test_lost_keys_of_a_live_room(place: Place, kinds: list[str], then: st
         assert place.archived() == said
         assert lobby.rooms["r"].ledger.session == session
         assert (await ann.post("last")).seq == len(said) + 1
+
+
+@pytest.mark.parametrize("lost", [[20], [3, 16], [16, 17], range(12, 21), range(1, 21)], ids=str)
+async def test_lost_entries_of_a_room_that_remembers_the_newest(place: Place, lost: Sequence[int]) -> None:
+    """The archive was away for long. What either has of Redis and the room reaches it, not more, and Redis has it again."""
+    async with (
+        place.lobby(max_messages_per_session=4, backlog_limit=4, sync_after_events=4) as lobby,
+        lobby.join("r", user="ann") as ann,
+    ):
+        place.archive.set_healthy(False)
+        await say(ann, 1, 20)
+        room = lobby.rooms["r"]
+        assert not room.ledger.history.complete
+        remembered = {event.seq for event in room.ledger.history.entries(0)}
+        log = place.key(room.ledger.session, "log")
+        place.client.xdel(log, *(f"{seq}-0" for seq in lost))
+        place.archive.set_healthy(True)
+        await lobby.syncer.sync_all()
+        archived = place.archived()
+        await ann.post("21")
+
+        assert len(remembered) == 8
+        assert archived == [str(seq) for seq in range(1, 21) if seq not in lost or seq in remembered]
+        assert [message.content for message in room.ledger.history.snapshot()] == ["18", "19", "20", "21"]
+        assert {int(entry.partition(b"-")[0]) for entry, _ in place.client.xrange(log)} >= {18, 19, 20, 21}
 
 
 @pytest.mark.parametrize("synced", [0, 2, 4, 6])

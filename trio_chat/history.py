@@ -182,6 +182,10 @@ class History:
             entries.sort(key=lambda event: event.seq)
         return tuple(entries)
 
+    def find(self, seq: int) -> Event | None:
+        """Return the event of this seq if it is held here: if it was not superseded, nor let go of."""
+        return self._log.get(seq) or self._left.get(seq)
+
     @staticmethod
     def _above(log: dict[int, Event], seq: int) -> list[Event]:
         # From the end, so that asking for the last few of a thousand costs only those few.

@@ -51,7 +51,7 @@ from trio_chat.stores.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from trio_chat.settings import Settings
@@ -452,11 +452,23 @@ class Ledger:
         None if there is nothing. Events are left out if some are in the hot store alone; read marks that it has, too.
         """
         history = self.history
-        upto = max(released, history.synced) if history.complete else history.synced
-        if history.top > upto:
-            superseded = (*self._superseded, *history.superseded)
-            upto = min([upto, *(seq - 1 for seq in superseded if seq > history.synced)])
+        upto = self._vouched(released) if history.complete else history.synced
         if upto == history.synced and not (self._marked and history.top):
             return None
         events = tuple(event for event in history.entries(history.synced) if event.seq <= upto)
         return Batch(self.session, upto, events, receipts=dict(self._marked))
+
+    def remembered(self, seqs: Iterable[int], released: int) -> Batch:
+        """Return those of the events with these seqs that are here, as `unsynced` though others are not."""
+        upto = self._vouched(released)
+        found = (self.history.find(seq) for seq in seqs if seq <= upto)
+        return Batch(self.session, upto, tuple(event for event in found if event is not None))
+
+    def _vouched(self, released: int) -> int:
+        """Return up to where nothing is missing here but what a released event has superseded, or the archive has."""
+        history = self.history
+        upto = max(released, history.synced)
+        if history.top > upto:
+            superseded = (*self._superseded, *history.superseded)
+            upto = min([upto, *(seq - 1 for seq in superseded if seq > history.synced)])
+        return upto

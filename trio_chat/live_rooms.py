@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from trio_chat.stores.base import Batch, Session
 
@@ -23,6 +23,13 @@ class LiveRooms(Protocol):
 
     def held(self, session: Session) -> Batch | None:
         """Return that from the room's memory; None if there is nothing, or if it does not hold it all."""
+        ...
+
+    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:
+        """Return those of the events with these seqs that the room's memory has; None if there is no such room.
+
+        `top` is up to where the room can tell: an event that was not let out yet may have superseded a later one.
+        """
         ...
 
     def is_degraded(self, session: Session) -> bool:
@@ -54,6 +61,10 @@ class NoRooms:
         return ()
 
     def held(self, session: Session) -> Batch | None:  # noqa: ARG002 - there is none
+        """Return none."""
+        return None
+
+    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:  # noqa: ARG002 - there is none
         """Return none."""
         return None
 

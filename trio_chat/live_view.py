@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from trio_chat.room import Room
     from trio_chat.stores.base import Batch, Session
@@ -48,6 +48,11 @@ class LiveView:
         """See `LiveRooms`."""
         room = self._find(session)
         return None if room is None else room.unsynced()
+
+    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:
+        """See `LiveRooms`."""
+        room = self._find(session)
+        return None if room is None else room.remembered(seqs)
 
     def is_degraded(self, session: Session) -> bool:
         """See `LiveRooms`."""

@@ -38,7 +38,7 @@ from trio_chat.traces import span
 from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from trio_chat.settings import Settings
@@ -201,6 +201,10 @@ class Room:
     def unsynced(self) -> Batch | None:
         """Return what the archive lacks, from memory; None if there is nothing, or not all of it is here."""
         return self.ledger.unsynced(self._told[1])
+
+    def remembered(self, seqs: Iterable[int]) -> Batch:
+        """Return those of the events with these seqs that are in memory."""
+        return self.ledger.remembered(seqs, self._told[1])
 
     @property
     def holds_alone(self) -> bool:

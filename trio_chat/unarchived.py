@@ -1,7 +1,7 @@
 """What the archive lacks of a session: as the hot store has it, or else the live room.
 
-What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session or some of it) is taken
-from the memory of the room.
+What the hot store cannot tell (it is away, it refuses a degraded room, it has lost the session) is taken from the memory
+of the room, and so is what it has lost of a session: together they have more than either.
 """
 
 from __future__ import annotations
@@ -55,15 +55,14 @@ class Unarchived:
     async def read(self, session: Session, ended: datetime | None, limit: int) -> tuple[Batch | None, int]:
         """Return what is to be archived of a session that has `ended`, None if nothing, and its top.
 
-        Of what the hot store has these are at most `limit` events.
+        These are at most `limit` events.
 
         Cancelling is safe.
         """
         if self._hot.healthy and not self._rooms.is_degraded(session):
             found = await self._hot.unsynced(session, limit)
-            if found is not None and (held := self._torn(found)) is not None:
-                return msgspec.structs.replace(held, ended=ended), max(held.top, found.top)
             if found is not None:
+                found = self._mend(found, limit)
                 if found.upto > found.synced and not (found.events or found.unreadable):
                     logger.error(
                         "room %s: events %d to %d of session %s are nowhere any more",
@@ -77,26 +76,31 @@ class Unarchived:
         if held is not None and held.receipts and held.receipts == self._given.get(session):
             held = msgspec.structs.replace(held, receipts={}) if held.events else None
         if held is not None:
-            return msgspec.structs.replace(held, ended=ended), held.top
+            events = held.events[:limit]
+            upto = events[-1].seq if len(events) < len(held.events) else held.top
+            return Batch(session, upto, events, ended, held.receipts), held.top
         # A clean session that has ended is nowhere any more; that it has is still to be told.
         return (Batch(session, 0, (), ended) if ended else None), 0
 
-    def _torn(self, found: Unsynced) -> Batch | None:
-        """Return what the live room has of a session if the hot store lacks some of that, else None.
+    def _mend(self, found: Unsynced, limit: int) -> Unsynced:
+        """Return what the hot store has, and what it lacks of it and the live room has, at most `limit` events in all.
 
         What is superseded leaves the room's memory first, so whatever is there now was there when it was read.
         """
         there = {event.seq for event in found.events}
-        held = self._rooms.held(found.session)
-        events = () if held is None else held.events
-        lacking = [
-            event.seq for event in events if found.synced < event.seq <= found.upto and event.seq not in there
-        ]
-        if held is None or not lacking:
-            return None
+        absent = (seq for seq in range(found.synced + 1, found.upto + 1) if seq not in there)
+        held = self._rooms.remembered(found.session, absent)
+        if held is None or not held.events:
+            return found
         logger.warning(
-            "room %s: the hot store has lost %d events of session %s (%d to %d); the room has them",
-            found.session.room, len(lacking), found.session.epoch, lacking[0], lacking[-1],
+            "room %s: the hot store has lost events of session %s, %d from %d to %d; the room has these",
+            found.session.room, found.session.epoch, len(held.events), held.events[0].seq, held.events[-1].seq,
         )  # fmt: skip
         self._rooms.note_torn(found.session)
-        return held
+        events = sorted((*found.events, *held.events), key=lambda event: event.seq)
+        upto = min(found.upto, held.top)
+        if len(events) > limit:
+            upto = min(upto, events[limit - 1].seq)
+        return msgspec.structs.replace(
+            found, events=tuple(event for event in events if event.seq <= upto), upto=upto
+        )

@@ -34,6 +34,18 @@ def test_entries_leave_out_the_superseded() -> None:
     assert seqs(history.entries(0)) == [2, 3]
 
 
+def test_find_what_is_an_entry() -> None:
+    """What is in the log or left over is found by its seq, not what was superseded, let go of, or never was."""
+    history = a_history(limit=2)
+    post_some(history, 6)
+    edit(history, "m6")
+    history.forget(7, 2)
+    found = [history.find(seq) for seq in range(9)]
+
+    assert tuple(event for event in found if event is not None) == history.entries(0)
+    assert [seq for seq, event in enumerate(found) if event is not None] == [3, 4, 5, 7]
+
+
 def test_entries_hold_tombstones_that_left() -> None:
     """A deletion the archive does not know stays an entry, though its tombstone is gone."""
     history = a_history(limit=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.rooms import NOON
 from trio_chat.stores.base import Batch
 
 from .house import AStore, a_ledger, a_session, post, read
@@ -34,6 +35,32 @@ async def test_unsynced_when_some_of_it_is_elsewhere(hot: AStore) -> None:
     await ledger.write()
 
     assert ledger.unsynced(released=5) is None
+
+
+async def test_remembered_when_some_of_it_is_elsewhere(hot: AStore) -> None:
+    """What is here of given events is, though others are in the hot store alone."""
+    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
+    await ledger.open()
+    for _ in range(5):
+        post(ledger)
+    await ledger.write()
+    remembered = ledger.remembered([1, 2, 4, 5, 6], released=5)
+
+    assert (remembered.session, remembered.top) == (ledger.session, 5)
+    assert [event.seq for event in remembered.events] == [4, 5]
+
+
+async def test_remembered_before_what_is_not_released(hot: AStore) -> None:
+    """An event that one has superseded that was not let out yet is not here; nor can anything be told above it."""
+    ledger = await a_session(hot, 3)
+    ledger.history.edit("k2", user="ann", moderator=False, content="new", metadata=None, now=NOON)
+
+    for taken in (False, True):
+        remembered = ledger.remembered([1, 2, 3, 4], released=3)
+        assert (remembered.top, [event.seq for event in remembered.events]) == (1, [1]), taken
+        hot.set_healthy(False)
+        await ledger.write()  # the ledger has them from the history now
+    assert [event.seq for event in ledger.remembered([1, 2, 3, 4], released=4).events] == [1, 3, 4]
 
 
 async def test_unsynced_read_marks_from_memory(hot: AStore) -> None:

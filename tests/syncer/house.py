@@ -99,8 +99,9 @@ class LiveRooms(NoRooms):
     def note_synced(self, session: Session, seq: int) -> None:
         """Note it."""
         self.marks.append((session, seq))
-        if (held := self.batches.get(session)) is not None and held.top <= seq:
-            del self.batches[session]
+        if (held := self.batches.pop(session, None)) is not None and held.top > seq:
+            left = tuple(event for event in held.events if event.seq > seq)
+            self.batches[session] = Batch(session, held.top, left, receipts=held.receipts)
 
 
 class Scene:

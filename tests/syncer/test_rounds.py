@@ -13,17 +13,16 @@ from trio_chat.errors import Unavailable
 from trio_chat.live_rooms import NoRooms
 from trio_chat.message import new_epoch
 from trio_chat.settings import Settings
-from trio_chat.stores.base import Session
+from trio_chat.stores.base import Batch, Session
 from trio_chat.stores.memory import MemoryHotStore
 from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.stores.base import Batch
     from trio_chat.stores.memory import Moment
 
-from .house import NOON, AnArchive, Scene
+from .house import NOON, AnArchive, Scene, a_post
 
 # --- a round
 
@@ -92,6 +91,19 @@ async def test_small_batches_while_there_are_live_rooms(scene: Scene) -> None:
     written = [[len(batch.events) for batch in batches] for batches in scene.archive.written]
     assert written == [[50] * 4, [50] * 4, [20] * 4 + [50] * 2, [50] * 2, [20] * 2]
     assert all(scene.archived(session) == [*range(1, 121)] for session in sessions)
+
+
+async def test_small_batches_from_memory(scene: Scene) -> None:
+    """So it is with what only a live room has."""
+    scene.rooms.live = True
+    scene.hot.set_healthy(False)
+    session = Session("r", new_epoch(NOON))
+    scene.rooms.batches[session] = Batch(session, 120, tuple(a_post(seq) for seq in range(1, 121)))
+    await scene.syncer.sync_all()
+
+    assert [len(batches[0].events) for batches in scene.archive.written] == [50, 50, 20]
+    assert scene.rooms.marks == [(session, 50), (session, 100), (session, 120)]
+    assert scene.archived(session) == [*range(1, 121)]
 
 
 async def test_large_batches_when_everybody_is_on_their_way_out(scene: Scene) -> None:
