@@ -24,13 +24,18 @@ from trio_chat.message import Message, Posted, new_epoch
 from trio_chat.serve import serve
 from trio_chat.settings import Settings
 from trio_chat.stores.base import Append, Session
+from trio_chat.stores.postgres import PostgresArchive
 from trio_chat.stores.redis import open_redis
+from trio_chat.stores.rivals import Rivals, is_served
 
 from .chat_client import connect, run
+from .waiting import try_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from trio_chat.stores.base import Batch
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
@@ -280,6 +285,45 @@ def test_sync_archives_what_a_killed_server_has_left(
     assert psql(postgres_server, "select count(*) from messages") == "30"
     assert main(["sync"]) == 0
     assert "0 messages archived from 0 dirty sessions, 0 set aside" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside a server", "alone"])
+def test_sync_takes_small_steps_beside_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+    stores: None,
+    valkey_server: str,
+    beside: bool,
+) -> None:
+    """Its people are not to notice."""
+    batches: list[int] = []
+    write = PostgresArchive.write
+
+    async def note(archive: PostgresArchive, written: Sequence[Batch]) -> int:
+        batches.extend(len(batch.events) for batch in written)
+        return await write(archive, written)
+
+    async def be_there(done: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        async with open_redis(valkey_server, prefix="cli") as hot, trio.open_nursery() as nursery:
+            await hot.append(append("room", 120, datetime.now(UTC)))
+            if beside:
+                nursery.start_soon(Rivals(hot, "cli").run)
+                await try_until(partial(is_served, hot))
+            task_status.started()
+            await done.wait()
+            nursery.cancel_scope.cancel()
+
+    async def both() -> int:
+        done = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(be_there, done)
+            status = await trio.to_thread.run_sync(main, ["sync"])
+            done.set()
+        return status
+
+    monkeypatch.setattr(PostgresArchive, "write", note)
+
+    assert trio.run(both) == 0
+    assert batches == ([50, 50, 20] if beside else [120])
 
 
 @pytest.mark.parametrize("store", ["REDIS_URL", "DATABASE_URL"])

@@ -28,6 +28,7 @@ from trio_chat.serve import serve
 from trio_chat.settings import Settings, add_arguments
 from trio_chat.stores.base import Session
 from trio_chat.stores.places import open_archive, open_hot, open_stores
+from trio_chat.stores.rivals import is_served
 from trio_chat.syncer import Syncer
 from trio_chat.tail import follow
 
@@ -265,9 +266,14 @@ async def _sync_now(settings: Settings) -> int:
         dirty = len(await stores.hot.dirty())
         with Screen(alive=True) as screen:
             begun = set[Session]()
+            served = await is_served(stores.hot)
 
             class Watching(NoRooms):
-                """No rooms, but somebody who wants to know."""
+                """No rooms here, but perhaps in a server, and somebody who wants to know."""
+
+                @override
+                def busy(self) -> bool:
+                    return served
 
                 @override
                 def note_synced(self, session: Session, seq: int) -> None:

@@ -16,7 +16,7 @@ from trio_chat.clients import recovery
 from trio_chat.settings import Settings
 from trio_chat.stores import rivals
 from trio_chat.stores.memory import MemoryHotStore
-from trio_chat.stores.rivals import Rivals
+from trio_chat.stores.rivals import Rivals, is_served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +39,11 @@ async def be_a_server(hot: MemoryHotStore, seconds: float = LONG) -> None:
 
 async def be_killed(hot: MemoryHotStore, seconds: float) -> None:
     """Be a server that does not take its note away."""
-    with trio.move_on_after(seconds):
-        try:
-            await Rivals(hot, "tc").run()
-        finally:
-            hot.set_healthy(False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Rivals(hot, "tc").run)
+        await trio.sleep(seconds)
+        hot.set_healthy(False)
+        nursery.cancel_scope.cancel()
     hot.set_healthy(True)
 
 
@@ -192,3 +192,20 @@ async def test_two_whole_servers_over_one_redis_notice_each_other(
 
     lines = said_of_others(caplog)
     assert all(f"REDIS_PREFIX={prefix}:" in line for line in lines)
+
+
+async def test_whether_there_is_a_server(autojump_clock: MockClock) -> None:
+    """From its start to its end; one that was killed is taken for a server for half a minute."""
+    hot = MemoryHotStore()
+    assert not await is_served(hot)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(be_a_server, hot, 100)
+        for _ in range(9):
+            await trio.sleep(10)
+            assert await is_served(hot)
+    assert not await is_served(hot)
+
+    await be_killed(hot, 100)
+    assert await is_served(hot)
+    await trio.sleep(31)
+    assert not await is_served(hot)

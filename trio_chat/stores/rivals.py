@@ -50,6 +50,14 @@ class _Note(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Note)
 
 
+async def is_served(hot: HotStore) -> bool:
+    """Return whether a server works on these rooms, or did less than half a minute ago. Cancelling is safe.
+
+    Raises `Unavailable` if the store is away.
+    """
+    return await hot.kept(_NAME) is not None
+
+
 class Rivals:
     """See the module. One a server; lives as long as it.
 
