@@ -89,6 +89,8 @@ class History:
         self._made = f"{epoch[-12:]}-"
         """What the ids made here begin with; no client may choose one of them."""
         self._superseded: list[int] = []
+        self._snapshot: tuple[Message, ...] | None = None
+        """The window's messages, kept from one change to the next: many may join at a time."""
         self._forgotten = 0
 
     @override
@@ -165,7 +167,9 @@ class History:
 
     def snapshot(self) -> tuple[Message, ...]:
         """Return the window: messages as they read now, oldest first."""
-        return tuple(event.message for event in self._window.values())
+        if self._snapshot is None:
+            self._snapshot = tuple([event.message for event in self._window.values()])
+        return self._snapshot
 
     def since(self, seq: int) -> Changes | None:
         """Return what has changed above `seq`, or None if that cannot be told: below the floor, above the top."""
@@ -313,6 +317,7 @@ class History:
     def _apply(self, event: Event) -> Change:
         message, seq = event.message, event.seq
         self.top = seq
+        self._snapshot = None
         match event:
             case Posted():
                 self._ids[message.id] = seq
