@@ -124,7 +124,7 @@ def test_what_is_kept_may_be_anything(visit: Visitors, site: Site, room: str) ->
     page.evaluate(
         """() => {
             for (const key of ["trio-chat.rooms ada", "trio-chat.theme"]) localStorage.setItem(key, "{oops");
-            for (const key of ["trio-chat.identity", "trio-chat.drafts"]) sessionStorage.setItem(key, "7");
+            for (const key of ["trio-chat.identity", "trio-chat.drafts", "trio-chat.edits"]) sessionStorage.setItem(key, "7");
         }"""
     )
     page.goto(f"{site.address}?again#room={room}")
@@ -220,6 +220,32 @@ def test_a_change_that_was_begun_waits_in_its_room(visit: Visitors, site: Site, 
     ada.keyboard.press("Escape")
     ada.keyboard.press("ArrowUp")
     expect(editor).to_have_value("hello, and what else there was")
+
+
+def test_a_change_that_was_begun_outlives_the_page(visit: Visitors, site: Site, room: str) -> None:
+    """As a draft does: in this tab, for this user, until one signs out."""
+    ada = visit(site.address, "ada", room)
+    write(ada, "helo")
+    expect(ada.locator(".row.stored")).to_have_count(1)
+    ada.keyboard.press("ArrowUp")
+    editor = ada.get_by_label("Edit your message")
+    editor.fill("hello, and what else")
+    ada.reload()
+    expect(editor).to_have_value("hello, and what else")
+    editor.press("Enter")
+    expect_messages(ada, "hello, and what else")
+    expect(ada.locator(".row.stored .edited")).to_have_count(1)
+
+    ada.locator("#message").press("ArrowUp")
+    editor.fill("never mind")
+    ada.get_by_role("button", name="Sign out").click()
+    ada.get_by_label("Your name").fill("ada")
+    ada.keyboard.press("Enter")
+    expect(ada.locator("#me-state")).to_have_text("Connected")
+    ada.get_by_label("Join a room").fill(room)
+    ada.keyboard.press("Enter")
+    expect_messages(ada, "hello, and what else")
+    expect(editor).to_have_count(0)
 
 
 def test_the_address_stays_that_of_the_room(visit: Visitors, site: Site, room: str) -> None:

@@ -70,6 +70,7 @@ function start(found) {
 function onUser(user) {
   byId("me-name").textContent = user;
   composer.begin(user);
+  log.begin(user);
   if (chat.rooms.size === 0) for (const id of rememberedRooms(user)) if (!roomProblem(id)) chat.join(id);
   // On the second welcome of a connection that was lost nothing is opened: one stays where one is.
   if (chat.open && chat.rooms.has(chat.open.id)) return;
@@ -110,6 +111,7 @@ function signOut() {
   pass.hold(null);
   chat.stop();
   composer.end();
+  log.end();
   setAddress(null, false);
   draw();
   showEntry(mode);

@@ -4,7 +4,7 @@
 import { find, keep } from "../core/kept.js";
 
 const KEY = "trio-chat.identity";
-const DRAFTS = "trio-chat.drafts";
+const BEGUN = { drafts: "trio-chat.drafts", edits: "trio-chat.edits" };
 
 /** @returns {URLSearchParams} what the fragment of the address says: `token` and `room`. */
 export function fragment() {
@@ -59,14 +59,14 @@ export function forgetRoom(user, room) {
   keep("localStorage", `trio-chat.rooms ${user}`, rememberedRooms(user).filter((one) => one !== room));
 }
 
-/** @returns {Map<string, string>} what this user has begun to write in this tab, by room. */
-export function rememberedDrafts(user) {
-  const found = find("sessionStorage", DRAFTS);
+/** @param {"drafts" | "edits"} kind @returns {string[][]} what this user has begun to write in this tab, as it was remembered. */
+export function rememberedTexts(kind, user) {
+  const found = find("sessionStorage", BEGUN[kind]);
   const mine = found?.user === user && Array.isArray(found.texts) ? found.texts : [];
-  return new Map(mine.filter((one) => Array.isArray(one) && one.every((part) => typeof part === "string")));
+  return mine.filter((one) => Array.isArray(one) && one.every((part) => typeof part === "string"));
 }
 
-/** @param {Map<string, string> | null} drafts null forgets everybody's. */
-export function rememberDrafts(user, drafts) {
-  keep("sessionStorage", DRAFTS, drafts === null ? null : { user, texts: [...drafts] });
+/** @param {"drafts" | "edits"} kind @param {string[][] | null} texts each behind what it belongs to; null forgets everybody's. */
+export function rememberTexts(kind, user, texts) {
+  keep("sessionStorage", BEGUN[kind], texts === null ? null : { user, texts });
 }

@@ -1,6 +1,6 @@
 // Where one writes. What was begun in one room is still there when one comes back to it, or when the page is loaded anew.
 
-import { rememberDrafts, rememberedDrafts } from "../net/identity.js";
+import { rememberTexts, rememberedTexts } from "../net/identity.js";
 import { byId } from "./dom.js";
 
 export class Composer {
@@ -34,21 +34,21 @@ export class Composer {
         heed.onEditLast();
       }
     });
-    addEventListener("pagehide", () => this.#user && rememberDrafts(this.#user, this.#begun()));
+    addEventListener("pagehide", () => this.#user && rememberTexts("drafts", this.#user, [...this.#begun()]));
   }
 
   /** Write as a user from now on: nobody sees what another has begun. */
   begin(user) {
     if (user === this.#user) return;
     this.#user = user;
-    this.#drafts = rememberedDrafts(user);
+    this.#drafts = new Map(rememberedTexts("drafts", user));
     this.#room = null;
     this.#field.value = "";
   }
 
   /** Forget what was begun. */
   end() {
-    rememberDrafts(this.#user, null);
+    rememberTexts("drafts", this.#user, null);
     this.begin("");
   }
 

@@ -2,6 +2,7 @@
 
 import { timeline } from "../core/timeline.js";
 import { dayKey, dayName } from "../core/when.js";
+import { rememberTexts, rememberedTexts } from "../net/identity.js";
 import { arrange, element } from "./dom.js";
 import { editorOf, refreshTimes, rowOf } from "./row.js";
 import { Top } from "./top.js";
@@ -19,8 +20,9 @@ export class Log {
   #rows = new Map();
   #room = null;
   #count = SCREENS;
-  /** Of each room the message that is being edited, by its key, and how far one has got. One comes back to it. */
-  #edits = new WeakMap();
+  /** Of each room, by its id, the message that is being edited, by its key, and how far one has got. One comes back to it. */
+  #edits = new Map();
+  #user = "";
   #following = true;
   #headings = new Map();
   #top = new Top(() => this.#older());
@@ -39,6 +41,22 @@ export class Log {
     root.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#walk = new Walk(root, () => [...this.#rows.values()].map(({ node }) => node));
     new ResizeObserver(() => this.#following && this.#stick()).observe(root);
+    addEventListener("pagehide", () => {
+      if (this.#user) rememberTexts("edits", this.#user, [...this.#edits].map(([room, { key, text }]) => [room, key, text]));
+    });
+  }
+
+  /** Edit as a user from now on. What they had begun is still there when the page is loaded anew. */
+  begin(user) {
+    if (user === this.#user) return;
+    this.#user = user;
+    this.#edits = new Map(rememberedTexts("edits", user).map(([room, key, text]) => [room, { key, text }]));
+  }
+
+  /** Forget what was begun. */
+  end() {
+    rememberTexts("edits", this.#user, null);
+    this.begin("");
   }
 
   /** @returns {boolean} whether the newest message is in sight. */
@@ -125,7 +143,7 @@ export class Log {
   }
 
   #row(entry, how) {
-    const begun = this.#edits.get(this.#room);
+    const begun = this.#edits.get(this.#room.id);
     const edit = begun?.key === entry.key ? begun : null;
     const { follows: together, mine, readers } = how;
     const { rev, state, problem, content, changeable, removable } = entry;
@@ -148,7 +166,7 @@ export class Log {
 
   /** @param {{key: string, text: string}} edit what the user has made of the message so far. */
   #editor(entry, edit) {
-    const room = this.#room;
+    const room = this.#room.id;
     return editorOf(edit.text, {
       onText: (text) => (edit.text = text),
       onSave: (content) => {
@@ -164,8 +182,8 @@ export class Log {
   }
 
   #edit(entry) {
-    const begun = this.#edits.get(this.#room)?.key === entry.key;
-    if (!begun) this.#edits.set(this.#room, { key: entry.key, text: entry.content });
+    const begun = this.#edits.get(this.#room.id)?.key === entry.key;
+    if (!begun) this.#edits.set(this.#room.id, { key: entry.key, text: entry.content });
     this.show(this.#room);
     const field = this.#rows.get(entry.key)?.node.querySelector("textarea");
     field?.focus();
