@@ -26,7 +26,7 @@ from trio_chat.errors import BadRequest, Gone, ReplyCode
 from trio_chat.message import Deleted, Edited, Event, Message, Posted, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 # Clients' ids are remembered for this many windows: a retry may come late into a busy room.
@@ -189,6 +189,12 @@ class History:
     def find(self, seq: int) -> Event | None:
         """Return the event of this seq if it is held here: if it was not superseded, nor let go of."""
         return self._log.get(seq) or self._left.get(seq)
+
+    def between(self, above: int, upto: int) -> Iterator[Event]:
+        """Yield the events held here with these seqs, in order. Costs no more than what is taken."""
+        for seq in range(above + 1, upto + 1):
+            if (event := self.find(seq)) is not None:
+                yield event
 
     @staticmethod
     def _above(log: dict[int, Event], seq: int) -> list[Event]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
@@ -37,7 +38,6 @@ from trio_chat.reposting import repost
 from trio_chat.stores.base import (
     Append,
     Archive,
-    Batch,
     Conflict,
     Durability,
     HotStore,
@@ -46,12 +46,13 @@ from trio_chat.stores.base import (
     Submitted,
     Unconfirmed,
     Unsettled,
+    Unsynced,
     newer,
     newest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from trio_chat.settings import Settings
@@ -313,11 +314,10 @@ class Ledger:
         try:
             if self.written == 0 and not self.degraded:
                 await self._check_alone()
-            if self.torn:
-                # What is not current is opened again, with everything that is here.
-                self.torn = False
-                await self._end(self.session, self.written, 0)
             for _ in range(_ATTEMPTS):
+                if self.torn:
+                    # What is not current is opened again, with everything that is here.
+                    self.torn = not await self._end(self.session, self.written, 0)
                 conflict = await self._hot.append(self._append())
                 if conflict is None or isinstance(conflict, Unconfirmed):
                     self._written(confirmed=conflict is None)
@@ -444,28 +444,29 @@ class Ledger:
                 "room %s: session %s ends without the hot store: %s", self.room, self.session.epoch, error
             )
 
-    def unsynced(self, released: int) -> Batch | None:
+    def unsynced(self, released: int, limit: int | None = None, *, partly: bool = False) -> Unsynced | None:
         """Return what the archive lacks, from memory, up to `released`: for when the hot store cannot be read.
 
-        It ends before an event that one not released yet has superseded: of that one only the hot store knows.
+        None if there is nothing. Read marks are left out that the hot store has, and events if some are there alone.
 
-        None if there is nothing. Events are left out if some are in the hot store alone; read marks that it has, too.
+        Args:
+            released: up to where the members have been told.
+            limit: how many events at most.
+            partly: give events though some are not here, because they are nowhere else.
         """
         history = self.history
-        upto = self._vouched(released) if history.complete else history.synced
-        if upto == history.synced and not (self._marked and history.top):
+        top = self.vouched(released) if history.complete or partly else history.synced
+        if top == history.synced and not (self._marked and history.top):
             return None
-        events = tuple(event for event in history.entries(history.synced) if event.seq <= upto)
-        return Batch(self.session, upto, events, receipts=dict(self._marked))
+        events = tuple(islice(history.between(history.synced, top), limit))
+        upto = events[-1].seq if events and len(events) == limit else top
+        return Unsynced(self.session, history.synced, upto, top, events, receipts=dict(self._marked))
 
-    def remembered(self, seqs: Iterable[int], released: int) -> Batch:
-        """Return those of the events with these seqs that are here, as `unsynced` though others are not."""
-        upto = self._vouched(released)
-        found = (self.history.find(seq) for seq in seqs if seq <= upto)
-        return Batch(self.session, upto, tuple(event for event in found if event is not None))
+    def vouched(self, released: int) -> int:
+        """Return up to where an event that is missing here was superseded by a released one, or is the hot store's.
 
-    def _vouched(self, released: int) -> int:
-        """Return up to where nothing is missing here but what a released event has superseded, or the archive has."""
+        Of what one has superseded that is not released yet only the hot store knows.
+        """
         history = self.history
         upto = max(released, history.synced)
         if history.top > upto:

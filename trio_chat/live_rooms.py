@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+import msgspec
 
-    from trio_chat.stores.base import Batch, Session
+from trio_chat.message import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from trio_chat.stores.base import Session, Unsynced
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a live room knows of its session at this moment.
+
+    Attributes:
+        synced: up to where it was told that the archive has everything.
+        written: up to where the hot store was known to have everything.
+        vouched: see `Ledger.vouched`.
+        find: returns the event of a seq if it is in memory.
+    """
+
+    synced: int
+    written: int
+    vouched: int
+    find: Callable[[int], Event | None]
 
 
 class LiveRooms(Protocol):
@@ -21,15 +42,12 @@ class LiveRooms(Protocol):
         """Return the sessions of live rooms that have something the archive has not been told to have."""
         ...
 
-    def held(self, session: Session) -> Batch | None:
-        """Return that from the room's memory; None if there is nothing, or if it does not hold it all."""
+    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:
+        """Return that from the room's memory; None if there is nothing. See `Ledger.unsynced`."""
         ...
 
-    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:
-        """Return those of the events with these seqs that the room's memory has; None if there is no such room.
-
-        `top` is up to where the room can tell: an event that was not let out yet may have superseded a later one.
-        """
+    def memory(self, session: Session) -> Memory | None:
+        """Return what a room knows of its session; None if it is that of no live room."""
         ...
 
     def is_degraded(self, session: Session) -> bool:
@@ -60,11 +78,11 @@ class NoRooms:
         """Return none."""
         return ()
 
-    def held(self, session: Session) -> Batch | None:  # noqa: ARG002 - there is none
+    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:  # noqa: ARG002 - there is none
         """Return none."""
         return None
 
-    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:  # noqa: ARG002 - there is none
+    def memory(self, session: Session) -> Memory | None:  # noqa: ARG002 - there is none
         """Return none."""
         return None
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from trio_chat.live_rooms import Memory
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from trio_chat.room import Room
-    from trio_chat.stores.base import Batch, Session
+    from trio_chat.stores.base import Session, Unsynced
 
 
 class LiveView:
@@ -41,18 +43,20 @@ class LiveView:
         return [
             room.ledger.session
             for room in self._rooms.values()
-            if room.ledger.history.unsynced or room.unsynced() is not None
+            if room.ledger.history.unsynced or room.unsynced(limit=1) is not None
         ]
 
-    def held(self, session: Session) -> Batch | None:
+    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:
         """See `LiveRooms`."""
         room = self._find(session)
-        return None if room is None else room.unsynced()
+        return None if room is None else room.unsynced(limit, partly=partly)
 
-    def remembered(self, session: Session, seqs: Iterable[int]) -> Batch | None:
+    def memory(self, session: Session) -> Memory | None:
         """See `LiveRooms`."""
-        room = self._find(session)
-        return None if room is None else room.remembered(seqs)
+        if (room := self._find(session)) is None:
+            return None
+        history = room.ledger.history
+        return Memory(history.synced, room.ledger.written, room.vouched, history.find)
 
     def is_degraded(self, session: Session) -> bool:
         """See `LiveRooms`."""

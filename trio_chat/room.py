@@ -38,11 +38,11 @@ from trio_chat.traces import span
 from trio_chat.turn import Turn, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from trio_chat.settings import Settings
-    from trio_chat.stores.base import Archive, Batch, HotStore, Session, Submitted
+    from trio_chat.stores.base import Archive, HotStore, Session, Submitted, Unsynced
     from trio_chat.traces import Traces
 
 logger = logging.getLogger(__name__)
@@ -198,13 +198,19 @@ class Room:
         self.ledger.torn = self.ledger.torn or torn
         self._bell.unpark()
 
-    def unsynced(self) -> Batch | None:
-        """Return what the archive lacks, from memory; None if there is nothing, or not all of it is here."""
-        return self.ledger.unsynced(self._told[1])
+    def unsynced(self, limit: int | None = None, *, partly: bool = False) -> Unsynced | None:
+        """Return what the archive lacks, from memory; see `Ledger.unsynced`."""
+        return self.ledger.unsynced(self._released, limit, partly=partly)
 
-    def remembered(self, seqs: Iterable[int]) -> Batch:
-        """Return those of the events with these seqs that are in memory."""
-        return self.ledger.remembered(seqs, self._told[1])
+    @property
+    def vouched(self) -> int:
+        """See `Ledger.vouched`."""
+        return self.ledger.vouched(self._released)
+
+    @property
+    def _released(self) -> int:
+        epoch, seq = self._told
+        return seq if epoch == self.ledger.history.epoch else 0
 
     @property
     def holds_alone(self) -> bool:
@@ -413,8 +419,11 @@ class Room:
         """End the session, tell the members, retire if there are none. What nobody else has keeps it alive."""
         ledger, ended = self.ledger, self.ledger.history
         if ended.top > 0:
-            await self._archiver.flush(ledger.session, ended=self._now())
-            if ledger.backlog > 0:
+            if not await self._archiver.flush(ledger.session, ended=self._now()):
+                # Then the store must have it: one that has lost it is found out, and refilled.
+                ledger.doubtful = True
+                await ledger.write()
+            if ledger.backlog > 0 or ledger.doubtful:
                 self._not_before = trio.current_time() + _RETRY
                 return
             await ledger.end()

@@ -15,11 +15,11 @@ from typing_extensions import override
 from trio_chat.stores.base import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from trio_chat.live_rooms import LiveRooms
-    from trio_chat.message import Receipt
+    from trio_chat.message import Event, Receipt
     from trio_chat.stores.base import HotStore, Session, Unsynced
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class Unarchived:
         self._rooms = rooms
         self._given: dict[Session, Mapping[str, Receipt]] = {}
         """The read marks last archived of sessions: rooms keep theirs for the hot store, and show them again."""
+        self._torn: set[Session] = set()
+        """Of which sessions it was said that the hot store has lost some."""
 
     @override
     def __repr__(self) -> str:
@@ -51,56 +53,98 @@ class Unarchived:
     def forget_others(self, sessions: Collection[Session]) -> None:
         """Forget all sessions but these."""
         self._given = {session: marks for session, marks in self._given.items() if session in sessions}
+        self._torn.intersection_update(sessions)
 
     async def read(self, session: Session, ended: datetime | None, limit: int) -> tuple[Batch | None, int]:
-        """Return what is to be archived of a session that has `ended`, None if nothing, and its top.
+        """Return what is to be archived of a session that has `ended`, None if nothing, and how far to go on with it.
 
         These are at most `limit` events.
 
         Cancelling is safe.
         """
-        if self._hot.healthy and not self._rooms.is_degraded(session):
-            found = await self._hot.unsynced(session, limit)
-            if found is not None:
-                found = self._mend(found, limit)
-                if found.upto > found.synced and not (found.events or found.unreadable):
-                    logger.error(
-                        "room %s: events %d to %d of session %s are nowhere any more",
-                        session.room, found.synced + 1, found.upto, session.epoch,
-                    )  # fmt: skip
-                if not (found.events or found.receipts or ended or found.upto > found.synced):
-                    return None, found.top
-                return Batch(session, found.upto, found.events, ended, found.receipts), found.top
+        found = await self._find(session, limit)
+        if found is None:
+            # A clean session that has ended is nowhere any more; that it has is still to be told.
+            return (Batch(session, 0, (), ended) if ended else None), 0
+        if not (found.events or found.receipts or ended or found.upto > found.synced):
+            return None, found.top
+        return Batch(session, found.upto, found.events, ended, found.receipts), found.top
+
+    async def _find(self, session: Session, limit: int) -> Unsynced | None:
+        memory = self._rooms.memory(session)
+        written = 0 if memory is None else memory.written
+        if not self._hot.healthy or self._rooms.is_degraded(session):
+            return self._held(session, limit)
+        found = await self._hot.unsynced(session, limit)
+        if found is None:
             self._rooms.note_lost(session)
-        held = self._rooms.held(session)
+            return self._held(session, limit, partly=True)
+        both = self._mend(found, written, limit)
+        if both.upto > found.synced and not (both.events or found.unreadable):
+            logger.error(
+                "room %s: events %d to %d of session %s are nowhere any more",
+                session.room, found.synced + 1, both.upto, session.epoch,
+            )  # fmt: skip
+        return both
+
+    def _held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:
+        """Return what the live room has, as far as it is news."""
+        held = self._rooms.held(session, limit, partly=partly)
         if held is not None and held.receipts and held.receipts == self._given.get(session):
-            held = msgspec.structs.replace(held, receipts={}) if held.events else None
-        if held is not None:
-            events = held.events[:limit]
-            upto = events[-1].seq if len(events) < len(held.events) else held.top
-            return Batch(session, upto, events, ended, held.receipts), held.top
-        # A clean session that has ended is nowhere any more; that it has is still to be told.
-        return (Batch(session, 0, (), ended) if ended else None), 0
+            held = msgspec.structs.replace(held, receipts={}) if held.upto > held.synced else None
+        return held
 
-    def _mend(self, found: Unsynced, limit: int) -> Unsynced:
-        """Return what the hot store has, and what it lacks of it and the live room has, at most `limit` events in all.
+    def _mend(self, found: Unsynced, written: int, limit: int) -> Unsynced:
+        """Return what the hot store has of a session and what the live room has, at most `limit` events in all.
 
-        What is superseded leaves the room's memory first, so whatever is there now was there when it was read.
+        What is superseded leaves the room's memory first, so whatever is there now was there when the store was read.
+
+        Args:
+            found: what the hot store has.
+            written: up to where it had everything before.
+            limit: see `read`.
         """
-        there = {event.seq for event in found.events}
-        absent = (seq for seq in range(found.synced + 1, found.upto + 1) if seq not in there)
-        held = self._rooms.remembered(found.session, absent)
-        if held is None or not held.events:
+        memory = self._rooms.memory(found.session)
+        if memory is None:
             return found
-        logger.warning(
-            "room %s: the hot store has lost events of session %s, %d from %d to %d; the room has these",
-            found.session.room, found.session.epoch, len(held.events), held.events[0].seq, held.events[-1].seq,
-        )  # fmt: skip
-        self._rooms.note_torn(found.session)
-        events = sorted((*found.events, *held.events), key=lambda event: event.seq)
-        upto = min(found.upto, held.top)
-        if len(events) > limit:
-            upto = min(upto, events[limit - 1].seq)
-        return msgspec.structs.replace(
-            found, events=tuple(event for event in events if event.seq <= upto), upto=upto
-        )
+        # Another syncer that has marked the store did not know what this room has.
+        low = min(found.synced, memory.synced)
+        top = found.top if found.top >= written else max(found.top, memory.vouched)
+        high = top if found.upto == found.top else found.upto
+        there = {event.seq: event for event in found.events}
+        events: list[Event] = []
+        lost: list[int] = []
+        for seq in range(low + 1, high + 1):
+            if found.top < seq <= memory.synced:
+                continue  # The store has no place for a mark there, and the room knows that it is archived.
+            event = there.get(seq)
+            if event is None and (event := memory.find(seq)) is not None:
+                if seq > memory.vouched:
+                    high = top = seq - 1  # It may only be on its way: it is for the next round.
+                    break
+                if seq > found.synced:
+                    lost.append(seq)
+            if event is not None:
+                events.append(event)
+            if len(events) == limit:
+                high = seq
+                break
+        self._note_loss(found, lost, written)
+        return msgspec.structs.replace(found, synced=low, upto=high, top=top, events=tuple(events))
+
+    def _note_loss(self, found: Unsynced, lost: Sequence[int], written: int) -> None:
+        """Let the room give back what the hot store has lost, and say so once."""
+        session = found.session
+        if not lost and found.top >= written:
+            self._torn.discard(session)
+            return
+        if session not in self._torn:
+            self._torn.add(session)
+            logger.warning(
+                "room %s: the hot store has lost events of session %s, from %d on; it gets back what the room has",
+                session.room, session.epoch, lost[0] if lost else found.top + 1,
+            )  # fmt: skip
+        if lost and lost[0] <= found.top:
+            self._rooms.note_torn(session)
+        else:
+            self._rooms.note_lost(session)

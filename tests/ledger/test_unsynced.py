@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.rooms import NOON
-from trio_chat.stores.base import Batch
+from trio_chat.stores.base import Unsynced
 
 from .house import AStore, a_ledger, a_session, post, read
 
@@ -11,11 +11,11 @@ from .house import AStore, a_ledger, a_session, post, read
 async def test_unsynced_from_memory(hot: AStore) -> None:
     """A degraded room gives the archive what was let out, and no more."""
     ledger = await a_session(hot, 5)
-    batch = ledger.unsynced(released=4)
+    found = ledger.unsynced(released=4)
 
-    assert batch is not None
-    assert (batch.session, batch.top) == (ledger.session, 4)
-    assert [event.seq for event in batch.events] == [1, 2, 3, 4]
+    assert found is not None
+    assert (found.session, found.synced, found.upto, found.top) == (ledger.session, 0, 4, 4)
+    assert [event.seq for event in found.events] == [1, 2, 3, 4]
 
 
 async def test_unsynced_when_the_archive_has_it(hot: AStore) -> None:
@@ -37,30 +37,44 @@ async def test_unsynced_when_some_of_it_is_elsewhere(hot: AStore) -> None:
     assert ledger.unsynced(released=5) is None
 
 
-async def test_remembered_when_some_of_it_is_elsewhere(hot: AStore) -> None:
-    """What is here of given events is, though others are in the hot store alone."""
+async def test_unsynced_partly(hot: AStore) -> None:
+    """If the hot store has lost the session what is here is all there is."""
     ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
     await ledger.open()
     for _ in range(5):
         post(ledger)
     await ledger.write()
-    remembered = ledger.remembered([1, 2, 4, 5, 6], released=5)
+    found = ledger.unsynced(released=5, partly=True)
 
-    assert (remembered.session, remembered.top) == (ledger.session, 5)
-    assert [event.seq for event in remembered.events] == [4, 5]
+    assert found is not None
+    assert (found.synced, found.upto, found.top) == (0, 5, 5)
+    assert [event.seq for event in found.events] == [4, 5]
 
 
-async def test_remembered_before_what_is_not_released(hot: AStore) -> None:
-    """An event that one has superseded that was not let out yet is not here; nor can anything be told above it."""
+async def test_unsynced_in_pieces(hot: AStore) -> None:
+    """Each piece says how far it goes, and how far there is to go."""
+    ledger = await a_session(hot, 5)
+    ledger.history.edit("k4", user="ann", moderator=False, content="new", metadata=None, now=NOON)
+    pieces: list[tuple[int, int, list[int]]] = []
+    while (found := ledger.unsynced(6, 2)) is not None:
+        pieces.append((found.upto, found.top, [event.seq for event in found.events]))
+        ledger.history.mark_synced(found.upto)
+
+    assert pieces == [(2, 6, [1, 2]), (5, 6, [3, 5]), (6, 6, [6])]
+
+
+async def test_unsynced_before_what_is_not_released(hot: AStore) -> None:
+    """An event that one has superseded that was not let out yet is not here: nothing can be told from it on."""
     ledger = await a_session(hot, 3)
     ledger.history.edit("k2", user="ann", moderator=False, content="new", metadata=None, now=NOON)
 
     for taken in (False, True):
-        remembered = ledger.remembered([1, 2, 3, 4], released=3)
-        assert (remembered.top, [event.seq for event in remembered.events]) == (1, [1]), taken
+        found = ledger.unsynced(released=3)
+        assert found is not None
+        assert (found.upto, [event.seq for event in found.events], ledger.vouched(3)) == (1, [1], 1), taken
         hot.set_healthy(False)
         await ledger.write()  # the ledger has them from the history now
-    assert [event.seq for event in ledger.remembered([1, 2, 3, 4], released=4).events] == [1, 3, 4]
+    assert ledger.vouched(4) == 4
 
 
 async def test_unsynced_read_marks_from_memory(hot: AStore) -> None:
@@ -69,12 +83,12 @@ async def test_unsynced_read_marks_from_memory(hot: AStore) -> None:
     hot.set_healthy(False)
     ledger.mark_read("bob", read())
     await ledger.write()
-    batch = ledger.unsynced(released=2)
-    assert batch is not None
-    assert (len(batch.events), batch.receipts) == (2, {"bob": read()})
+    found = ledger.unsynced(released=2)
+    assert found is not None
+    assert (len(found.events), found.receipts) == (2, {"bob": read()})
 
     ledger.history.mark_synced(2)
-    assert ledger.unsynced(released=2) == Batch(ledger.session, 2, (), receipts={"bob": read()})
+    assert ledger.unsynced(released=2) == Unsynced(ledger.session, 2, 2, 2, (), receipts={"bob": read()})
 
     hot.set_healthy(True)
     await ledger.write()
@@ -100,4 +114,4 @@ async def test_unsynced_read_marks_when_events_are_elsewhere(hot: AStore) -> Non
     ledger.history.mark_synced(1)
     ledger.mark_read("bob", read())
 
-    assert ledger.unsynced(released=5) == Batch(ledger.session, 1, (), receipts={"bob": read()})
+    assert ledger.unsynced(released=5) == Unsynced(ledger.session, 1, 1, 1, (), receipts={"bob": read()})

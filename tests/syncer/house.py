@@ -12,7 +12,7 @@ from typing_extensions import override
 from trio_chat.live_rooms import NoRooms
 from trio_chat.message import Message, Posted, Receipt, new_epoch
 from trio_chat.settings import Settings
-from trio_chat.stores.base import Append, Batch, Refused, Session
+from trio_chat.stores.base import Append, Batch, Refused, Session, Unsynced
 from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
 from trio_chat.syncer import Syncer
 
@@ -81,9 +81,14 @@ class LiveRooms(NoRooms):
         return list(self.batches)
 
     @override
-    def held(self, session: Session) -> Batch | None:
+    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:
         """Return it."""
-        return self.batches.get(session)
+        if (batch := self.batches.get(session)) is None:
+            return None
+        events = batch.events[:limit]
+        upto = events[-1].seq if len(events) < len(batch.events) else batch.top
+        synced = events[0].seq - 1 if events else batch.top
+        return Unsynced(session, synced, upto, batch.top, events, receipts=batch.receipts)
 
     @override
     def is_degraded(self, session: Session) -> bool:
