@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from tests.rooms import now
-from tests.waiting import wait_for
 from trio_chat.live_rooms import NoRooms
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
@@ -196,23 +195,108 @@ async def test_everything_of_a_room_that_remembers_the_newest(
     assert place.archived() == [str(seq) for seq in range(13, 21)]
 
 
-@pytest.mark.parametrize("lose", ["lose_everything", "lose_tail"])
+LOSSES = {
+    "everything": lambda hot: hot.lose_everything(),
+    "the end": lambda hot: hot.lose_tail("r", 3),
+    "some": lambda hot: hot.lose_entries("r", [2, 4]),
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
 async def test_just_before_the_session_expires_while_the_archive_is_away(
-    autojump_clock: MockClock, place: Place, lose: str
+    autojump_clock: MockClock, place: Place, lost: str
 ) -> None:
     """The session does not end before the store is sure to have it."""
     async with place.lobby() as lobby:
         async with lobby.join("r", user="ann") as ann:
             await say(ann, 6)
             left = trio.current_time()
+        session = lobby.rooms["r"].ledger.session
         place.archive.set_healthy(False)
-        await trio.sleep_until(left + 1199.9)
-        getattr(place.hot, lose)(*(("r", 3) if lose == "lose_tail" else ()))
+        lobby.syncer.kick(session)
+        await trio.sleep_until(left + 1199.9)  # it is known to be away, and nobody looks for some seconds
+        LOSSES[lost](place.hot)
         await trio.sleep(60)
+        assert not lobby.rooms
+        place.archive.set_healthy(True)
+        await trio.sleep(60)
+
+    assert place.archived() == ["1", "2", "3", "4", "5", "6"]
+
+
+async def test_expiry_while_both_stores_are_away(autojump_clock: MockClock, place: Place) -> None:
+    """Nobody knows what comes back: the room waits, and has what did not."""
+    async with place.lobby() as lobby:
+        async with lobby.join("r", user="ann") as ann:
+            await say(ann, 6)
+        place.archive.set_healthy(False)
+        place.hot.set_healthy(False)
+        await trio.sleep(3600)
+        place.hot.lose_tail("r", 3)
+        place.hot.set_healthy(True)
+        await trio.sleep(60)
+        assert not lobby.rooms
+        place.archive.set_healthy(True)
+        await trio.sleep(60)
+
+    assert place.archived() == ["1", "2", "3", "4", "5", "6"]
+
+
+async def test_expiry_while_the_store_is_away_and_has_what_nobody_else_has(
+    autojump_clock: MockClock, place: Place
+) -> None:
+    """The archive is there, but the room cannot tell it everything: it waits for the store."""
+    small = {"max_messages_per_session": 4, "backlog_limit": 4, "sync_after_events": 4}
+    async with place.lobby(**small) as lobby:
+        async with lobby.join("r", user="ann") as ann:
+            place.archive.set_healthy(False)
+            await say(ann, 20)
+        place.hot.set_healthy(False)
         place.archive.set_healthy(True)
         await trio.sleep(3600)
-        await wait_for(lambda: not lobby.rooms)
+        assert lobby.rooms
+        place.hot.set_healthy(True)
+        await trio.sleep(60)
+        assert not lobby.rooms
 
+    assert place.archived() == [str(seq) for seq in range(1, 21)]
+
+
+@pytest.mark.parametrize("archive", ["there", "away"])
+async def test_idle_process_does_not_end_the_session_of_another(
+    autojump_clock: MockClock, place: Place, archive: str
+) -> None:
+    """Somebody talks there: the store says so by its own clock."""
+    async with place.lobby() as idle, place.lobby() as busy:
+        async with idle.join("r", user="ann") as ann:
+            await say(ann, 2)
+        session = idle.rooms["r"].ledger.session
+        place.archive.set_healthy(archive == "there")
+        async with busy.join("r", user="bob") as bob:
+            assert bob.joined.epoch == session.epoch
+            for number in range(3, 9):
+                await bob.post(str(number))
+                await trio.sleep(600)
+                stored = await place.hot.load("r")
+                assert stored is not None
+                assert stored.epoch == session.epoch
+        place.archive.set_healthy(True)
+
+    assert place.archived() == [str(seq) for seq in range(1, 9)]
+
+
+async def test_store_that_went_back_to_what_is_archived(
+    autojump_clock: MockClock, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost, and nothing is said to be."""
+    async with place.lobby() as lobby, lobby.join("r", user="ann") as ann:
+        await say(ann, 6)
+        await lobby.syncer.sync_all()
+        place.hot.lose_tail("r", 3)
+        place.hot._sessions[lobby.rooms["r"].ledger.session].synced = 3
+        await lobby.syncer.sync_all()
+
+    assert "nowhere" not in caplog.text
     assert place.archived() == ["1", "2", "3", "4", "5", "6"]
 
 

@@ -66,6 +66,10 @@ class Archiver(Protocol):
         """Archive this session now, and note when it ended. Returns whether the archive has it. Bounded in time."""
         ...
 
+    async def is_kept(self, session: Session) -> bool:
+        """Return whether the hot store has what the archive lacks of this session. Bounded in time."""
+        ...
+
 
 class RoomStatistics(msgspec.Struct, frozen=True):
     """Counts of one room. `idle` is in seconds since the last activity."""
@@ -419,11 +423,9 @@ class Room:
         """End the session, tell the members, retire if there are none. What nobody else has keeps it alive."""
         ledger, ended = self.ledger, self.ledger.history
         if ended.top > 0:
-            if not await self._archiver.flush(ledger.session, ended=self._now()):
-                # Then the store must have it: one that has lost it is found out, and refilled.
-                ledger.doubtful = True
-                await ledger.write()
-            if ledger.backlog > 0 or ledger.doubtful:
+            archived = await self._archiver.flush(ledger.session, ended=self._now()) and not ended.unsynced
+            kept = archived or await self._archiver.is_kept(ledger.session)
+            if not kept or ledger.backlog > 0 or ledger.doubtful:
                 self._not_before = trio.current_time() + _RETRY
                 return
             await ledger.end()

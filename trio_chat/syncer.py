@@ -145,6 +145,16 @@ class Syncer:
             return coming.succeeded
         return False
 
+    async def is_kept(self, session: Session) -> bool:
+        """Return whether the hot store is sure to have what the archive lacks of the session of a live room.
+
+        What it has lost the room is told of. Cancelling is safe.
+        """
+        try:
+            return await self._unarchived.is_kept(session)
+        except TrioChatError:
+            return False
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Make rounds until cancelled. Cancelling is safe: the next round repeats what was not marked."""
         task_status.started()

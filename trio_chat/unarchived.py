@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# More events than there are of a session.
+_ALL = 1_000_000_000
+
 
 class Unarchived:
     """See the module. Lives as long as its syncer.
@@ -70,20 +73,32 @@ class Unarchived:
             return None, found.top
         return Batch(session, found.upto, found.events, ended, found.receipts), found.top
 
+    async def is_kept(self, session: Session) -> bool:
+        """Return whether the hot store is sure to have what the archive lacks of the session of a live room.
+
+        Cancelling is safe.
+        """
+        if not self._hot.healthy or self._rooms.is_degraded(session):
+            return False
+        await self._find(session, _ALL)
+        return session not in self._torn
+
     async def _find(self, session: Session, limit: int) -> Unsynced | None:
         memory = self._rooms.memory(session)
-        written = 0 if memory is None else memory.written
+        written, known = (0, 0) if memory is None else (memory.written, memory.synced)
         if not self._hot.healthy or self._rooms.is_degraded(session):
             return self._held(session, limit)
         found = await self._hot.unsynced(session, limit)
         if found is None:
+            self._torn.add(session)
             self._rooms.note_lost(session)
             return self._held(session, limit, partly=True)
         both = self._mend(found, written, limit)
-        if both.upto > found.synced and not (both.events or found.unreadable):
+        known = max(known, found.synced)
+        if both.upto > known and not (both.events or found.unreadable):
             logger.error(
                 "room %s: events %d to %d of session %s are nowhere any more",
-                session.room, found.synced + 1, both.upto, session.epoch,
+                session.room, known + 1, both.upto, session.epoch,
             )  # fmt: skip
         return both
 

@@ -35,6 +35,7 @@ class AnArchiver:
         self.kicked: list[Session] = []
         self.flushed: list[tuple[Session, datetime | None]] = []
         self.takes = 0.0
+        self.kept = True
 
     def kick(self, session: Session) -> None:
         """Archive soon."""
@@ -45,6 +46,10 @@ class AnArchiver:
         self.flushed.append((session, ended))
         await trio.sleep(self.takes)
         return True
+
+    async def is_kept(self, session: Session) -> bool:
+        """Say what the test says."""
+        return self.kept
 
 
 class AStore(MemoryHotStore):
