@@ -423,8 +423,8 @@ class Room:
         """End the session, tell the members, retire if there are none. What nobody else has keeps it alive."""
         ledger, ended = self.ledger, self.ledger.history
         if ended.top > 0:
-            archived = await self._archiver.flush(ledger.session, ended=self._now()) and not ended.unsynced
-            kept = archived or await self._archiver.is_kept(ledger.session)
+            await self._archiver.flush(ledger.session, ended=self._now())
+            kept = not ended.unsynced or await self._archiver.is_kept(ledger.session)
             if not kept or ledger.backlog > 0 or ledger.doubtful:
                 self._not_before = trio.current_time() + _RETRY
                 return
