@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from typing_extensions import override
 
 from trio_chat.message import Event
 
@@ -67,34 +68,37 @@ class LiveRooms(Protocol):
         ...
 
 
-class NoRooms:
+class NoRooms(LiveRooms):
     """For a syncer without rooms in this process."""
 
+    @override
     def busy(self) -> bool:
-        """Return False."""
         return False
 
+    @override
     def unsynced(self) -> Collection[Session]:
-        """Return none."""
         return ()
 
-    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:  # noqa: ARG002 - there is none
-        """Return none."""
+    @override
+    def held(self, session: Session, limit: int, *, partly: bool = False) -> Unsynced | None:
         return None
 
-    def memory(self, session: Session) -> Memory | None:  # noqa: ARG002 - there is none
-        """Return none."""
+    @override
+    def memory(self, session: Session) -> Memory | None:
         return None
 
-    def is_degraded(self, session: Session) -> bool:  # noqa: ARG002 - there is none
-        """Return False."""
+    @override
+    def is_degraded(self, session: Session) -> bool:
         return False
 
+    @override
     def note_lost(self, session: Session) -> None:
-        """Do nothing."""
+        pass
 
+    @override
     def note_torn(self, session: Session) -> None:
-        """Do nothing."""
+        pass
 
+    @override
     def note_synced(self, session: Session, seq: int) -> None:
-        """Do nothing."""
+        pass
