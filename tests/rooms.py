@@ -9,12 +9,15 @@ import trio
 
 from trio_chat.history import History
 from trio_chat.mail import Changed
+from trio_chat.message import Message, Posted, new_epoch
+from trio_chat.stores.base import Append, Session
 
 if TYPE_CHECKING:
     import pytest
 
     from trio_chat.mail import Hearing
     from trio_chat.seat import Seat
+    from trio_chat.stores.memory import MemoryArchive
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -47,3 +50,33 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
         return post(self, **fields)
 
     monkeypatch.setattr(History, "post", crash)
+
+
+def archived(archive: MemoryArchive) -> list[str]:
+    """Return the texts of everything in an archive, in order."""
+    return [
+        event.message.content
+        for session in sorted(archive.sessions)
+        for _, event in sorted(archive.rows(session).items())
+    ]
+
+
+def an_opening(room: str, count: int, now: datetime) -> Append:
+    """Make the write that opens a session with so many messages."""
+    epoch = new_epoch(now)
+    events = tuple(
+        Posted(
+            Message(
+                id=f"m{seq}",
+                role="user",
+                content="c",
+                timestamp=now,
+                metadata={},
+                user_id="ada",
+                seq=seq,
+                rev=seq,
+            )
+        )
+        for seq in range(1, count + 1)
+    )
+    return Append(Session(room, epoch), 0, count, 1, 0, events)

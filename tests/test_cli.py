@@ -20,15 +20,14 @@ from trio_chat.cli import main
 from trio_chat.clients.auth import Authenticator, with_secret
 from trio_chat.errors import SettingsError, Unavailable
 from trio_chat.failures import leaves
-from trio_chat.message import Message, Posted, new_epoch
 from trio_chat.serve import serve
 from trio_chat.settings import Settings
-from trio_chat.stores.base import Append, Session
 from trio_chat.stores.postgres import PostgresArchive
 from trio_chat.stores.redis import open_redis
 from trio_chat.stores.rivals import Rivals, is_served
 
 from .chat_client import connect, run
+from .rooms import an_opening
 from .waiting import try_until
 
 if TYPE_CHECKING:
@@ -243,26 +242,6 @@ def test_check_opens_the_files_that_the_settings_name(
 # sync
 
 
-def append(room: str, count: int, now: datetime) -> Append:
-    epoch = new_epoch(now)
-    events = tuple(
-        Posted(
-            Message(
-                id=f"m{seq}",
-                role="user",
-                content="c",
-                timestamp=now,
-                metadata={},
-                user_id="ada",
-                seq=seq,
-                rev=seq,
-            )
-        )
-        for seq in range(1, count + 1)
-    )
-    return Append(Session(room, epoch), 0, count, 1, 0, events)
-
-
 def test_sync_archives_what_a_killed_server_has_left(
     capsys: pytest.CaptureFixture[str],
     stores: None,
@@ -275,7 +254,7 @@ def test_sync_archives_what_a_killed_server_has_left(
     async def leave() -> None:
         async with open_redis(valkey_server, prefix="cli") as hot:
             for number in range(3):
-                await hot.append(append(f"room{number}", 10, datetime.now(UTC)))
+                await hot.append(an_opening(f"room{number}", 10, datetime.now(UTC)))
 
     trio.run(leave)
 
@@ -304,7 +283,7 @@ def test_sync_takes_small_steps_beside_a_server(
 
     async def be_there(done: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         async with open_redis(valkey_server, prefix="cli") as hot, trio.open_nursery() as nursery:
-            await hot.append(append("room", 120, datetime.now(UTC)))
+            await hot.append(an_opening("room", 120, datetime.now(UTC)))
             if beside:
                 nursery.start_soon(Rivals(hot, "cli").run)
                 await try_until(partial(is_served, hot))

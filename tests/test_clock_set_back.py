@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.rooms import archived
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.mail import Changed, Expired
 from trio_chat.message import is_epoch, new_epoch
@@ -43,11 +44,7 @@ class World:
 
     def archived(self) -> set[str]:
         """Return what the archive has."""
-        return {
-            event.message.content
-            for session in self.archive.sessions
-            for event in self.archive.rows(session).values()
-        }
+        return set(archived(self.archive))
 
 
 @pytest.fixture

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.rooms import now
+from tests.rooms import archived, now
+from tests.syncer.house import AnArchive
 from trio_chat.live_rooms import NoRooms
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.settings import Settings
-from trio_chat.stores.memory import MemoryArchive, MemoryHotStore
+from trio_chat.stores.memory import MemoryHotStore
 from trio_chat.syncer import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from trio.testing import MockClock
 
     from trio_chat.seat import Seat
-    from trio_chat.stores.base import Batch
     from trio_chat.stores.memory import Moment
 
 
@@ -52,15 +52,7 @@ class Place:
 
     def __init__(self) -> None:
         self.hot = MemoryHotStore(durability="redis")
-        self.archive = MemoryArchive()
-        self.sizes: list[int] = []
-        write = self.archive.write
-
-        async def note(batches: Sequence[Batch]) -> int:
-            self.sizes += [len(batch.events) for batch in batches]
-            return await write(batches)
-
-        self.archive.write = note  # type: ignore[method-assign]
+        self.archive = AnArchive()
 
     @asynccontextmanager
     async def lobby(self, **settings: int) -> AsyncIterator[Lobby]:
@@ -71,11 +63,7 @@ class Place:
             yield lobby
 
     def archived(self) -> list[str]:
-        return [
-            event.message.content
-            for session in sorted(self.archive.sessions)
-            for _, event in sorted(self.archive.rows(session).items())
-        ]
+        return archived(self.archive)
 
 
 @pytest.fixture
@@ -313,6 +301,6 @@ async def test_in_small_batches(
         await lobby.syncer.sync_all()
         gate.open()
 
-        assert place.sizes == [50, 50, 30]
+        assert [len(batch.events) for batches in place.archive.written for batch in batches] == [50, 50, 30]
         assert place.archived() == [str(seq) for seq in range(1, 131)]
         assert caplog.text.count("has lost events") == 1

@@ -16,6 +16,7 @@ import pytest
 import redis
 import trio
 
+from tests.rooms import archived
 from trio_chat.lobby import Lobby, open_lobby
 from trio_chat.message import Position
 from trio_chat.settings import Settings
@@ -76,11 +77,7 @@ class Place:
 
     def archived(self) -> list[str]:
         """Return what the archive has, in order."""
-        return [
-            event.message.content
-            for session in sorted(self.archive.sessions)
-            for _, event in sorted(self.archive.rows(session).items())
-        ]
+        return archived(self.archive)
 
 
 @pytest.fixture

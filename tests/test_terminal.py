@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.rooms import an_opening
 from trio_chat.app import open_app
-from trio_chat.message import Message, Posted, new_epoch
 from trio_chat.settings import Settings
-from trio_chat.stores.base import Append, Session
 from trio_chat.stores.redis import open_redis
 
 if TYPE_CHECKING:
@@ -58,14 +57,9 @@ async def on_a_terminal(*command: str, environment: Mapping[str, str]) -> tuple[
 
 async def leave_dirty(valkey: str, prefix: str, rooms: int) -> None:
     """Leave sessions of one message that nobody has archived."""
-    noon = datetime.now(UTC)
     async with open_redis(valkey, prefix=prefix) as hot:
         for number in range(rooms):
-            message = Message(
-                id="m1", role="user", content="hi", timestamp=noon, metadata={}, user_id="ann", seq=1, rev=1
-            )
-            session = Session(f"r{number}", new_epoch(noon))
-            assert await hot.append(Append(session, 0, 1, 1, 0, (Posted(message),))) is None
+            assert await hot.append(an_opening(f"r{number}", 1, datetime.now(UTC))) is None
 
 
 async def test_sync(valkey_server: str, postgres_server: str, tmp_path: Path) -> None:

@@ -64,6 +64,16 @@ async def a_session(hot: MemoryHotStore, count: int = 2) -> Ledger:
     return ledger
 
 
+async def a_forgetful_session(hot: MemoryHotStore, count: int, backlog_limit: int = 1) -> Ledger:
+    """Write a few messages, of which the ledger remembers the newest and as many before it as `backlog_limit` says."""
+    ledger = a_ledger(hot, backlog_limit=backlog_limit, sync_after_events=1, max_messages_per_session=1)
+    await ledger.open()
+    for _ in range(count):
+        post(ledger)
+    await ledger.write()
+    return ledger
+
+
 class Asked:
     """Counts how often an archive is asked for read marks, and lets that take so many seconds."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.rooms import NOON
 from trio_chat.stores.base import Unsynced
 
-from .house import AStore, a_ledger, a_session, post, read
+from .house import AStore, a_forgetful_session, a_session, read
 
 
 async def test_unsynced_from_memory(hot: AStore) -> None:
@@ -28,22 +28,14 @@ async def test_unsynced_when_the_archive_has_it(hot: AStore) -> None:
 
 async def test_unsynced_when_some_of_it_is_elsewhere(hot: AStore) -> None:
     """What the hot store alone has cannot be given from memory; then nothing is, or a mark would hide it."""
-    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
-    await ledger.open()
-    for _ in range(5):
-        post(ledger)
-    await ledger.write()
+    ledger = await a_forgetful_session(hot, 5)
 
     assert ledger.unsynced(released=5) is None
 
 
 async def test_unsynced_partly(hot: AStore) -> None:
     """If the hot store has lost the session what is here is all there is."""
-    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
-    await ledger.open()
-    for _ in range(5):
-        post(ledger)
-    await ledger.write()
+    ledger = await a_forgetful_session(hot, 5)
     found = ledger.unsynced(released=5, partly=True)
 
     assert found is not None
@@ -106,11 +98,7 @@ async def test_unsynced_read_marks_of_no_session(hot: AStore) -> None:
 
 async def test_unsynced_read_marks_when_events_are_elsewhere(hot: AStore) -> None:
     """Marks can be given though events cannot; the archive is told no higher mark than it has."""
-    ledger = a_ledger(hot, backlog_limit=1, sync_after_events=1, max_messages_per_session=1)
-    await ledger.open()
-    for _ in range(5):
-        post(ledger)
-    await ledger.write()
+    ledger = await a_forgetful_session(hot, 5)
     ledger.history.mark_synced(1)
     ledger.mark_read("bob", read())
 

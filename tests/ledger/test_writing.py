@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-from .house import AStore, a_ledger, a_session, post, stored
+from .house import AStore, a_forgetful_session, a_ledger, a_session, post, stored
 
 
 async def test_write_brings_the_store_up_to_date(hot: AStore) -> None:
@@ -204,11 +204,7 @@ async def test_promise_of_a_written_room(hot: AStore) -> None:
 
 async def test_forgets_beyond_the_backlog_limit(hot: AStore) -> None:
     """What left the window and is in the store need not all stay in memory."""
-    ledger = a_ledger(hot, backlog_limit=2, sync_after_events=1, max_messages_per_session=1)
-    await ledger.open()
-    for _ in range(6):
-        post(ledger)
-    await ledger.write()
+    ledger = await a_forgetful_session(hot, 6, backlog_limit=2)
 
     assert ledger.history.statistics().left_over == 2
     assert not ledger.history.complete

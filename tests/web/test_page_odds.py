@@ -11,6 +11,8 @@ from playwright.sync_api import WebSocketRoute, expect
 from .talking import expect_messages, message, write
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
     from .conftest import Site, Visitors
 
 NOTHING_IS_KEPT = """
@@ -194,14 +196,20 @@ def test_a_draft_outlives_the_page(visit: Visitors, site: Site, room: str) -> No
         expect(ada.locator("#message")).to_have_value("")
 
 
+def begin_a_change(page: Page) -> Locator:
+    """Write a message and begin to make another one of it. Returns where one edits."""
+    write(page, "helo")
+    expect(page.locator(".row.stored")).to_have_count(1)
+    page.keyboard.press("ArrowUp")
+    editor = page.get_by_label("Edit your message")
+    editor.fill("hello, and what else")
+    return editor
+
+
 def test_a_change_that_was_begun_waits_in_its_room(visit: Visitors, site: Site, room: str) -> None:
     """One may look into another room, or ask to edit it once more; Escape gives it up for good."""
     ada = visit(site.address, "ada", room)
-    write(ada, "helo")
-    expect(ada.locator(".row.stored")).to_have_count(1)
-    ada.keyboard.press("ArrowUp")
-    editor = ada.get_by_label("Edit your message")
-    editor.fill("hello, and what else")
+    editor = begin_a_change(ada)
     ada.get_by_label("Join a room").fill(f"{room}/aside")
     ada.keyboard.press("Enter")
     expect(ada.locator("#room-title")).to_have_text(f"{room}/aside")
@@ -225,11 +233,7 @@ def test_a_change_that_was_begun_waits_in_its_room(visit: Visitors, site: Site, 
 def test_a_change_that_was_begun_outlives_the_page(visit: Visitors, site: Site, room: str) -> None:
     """As a draft does: in this tab, for this user, until one signs out."""
     ada = visit(site.address, "ada", room)
-    write(ada, "helo")
-    expect(ada.locator(".row.stored")).to_have_count(1)
-    ada.keyboard.press("ArrowUp")
-    editor = ada.get_by_label("Edit your message")
-    editor.fill("hello, and what else")
+    editor = begin_a_change(ada)
     ada.reload()
     expect(editor).to_have_value("hello, and what else")
     editor.press("Enter")
